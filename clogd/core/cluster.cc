@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "clogd/core/cluster.hh"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace clogd {
+
+namespace wire = proto::wire;
+using out::Level;
+
+namespace {
+constexpr size_t kStandingsPerHello = 200;
+}
+
+Cluster::Cluster(Config config) : config_(config) {}
+Cluster::~Cluster() = default;
+
+std::vector<Output> Cluster::output() { return std::exchange(output_, {}); }
+
+std::vector<NodeId> Cluster::processes() const {
+    std::vector<NodeId> out;
+    for (const auto& [node, pid] : members_) out.push_back(node);
+    return out;
+}
+
+void Cluster::step(const Event& event, TimeMs now) {
+    now_ = std::max(now_, now);
+    std::visit(
+        [this](const auto& e) {
+            using T = std::decay_t<decltype(e)>;
+            if constexpr (std::is_same_v<T, ev::DiskOpened>) to_log(e, &Log::disk_opened);
+            else if constexpr (std::is_same_v<T, ev::DiskDone>) to_log(e, &Log::disk_done);
+            else if constexpr (std::is_same_v<T, ev::Legs>) to_log(e, &Log::legs);
+            else if constexpr (std::is_same_v<T, ev::Copied>) to_log(e, &Log::copied);
+            else if constexpr (std::is_same_v<T, ev::Drained>) to_log(e, &Log::drained);
+            else if constexpr (std::is_same_v<T, ev::LegsFlushed>) {
+                if (Log* log = find(e.uuid)) log->legs_flushed(e.ok);
+            } else if constexpr (std::is_same_v<T, ev::CopyIdle>) {
+                if (Log* log = find(e.uuid)) log->copy_idle();
+            } else on(e);
+        },
+        event);
+    for (auto it = logs_.begin(); it != logs_.end();) {
+        it->second->pump();
+        if (it->second->forgettable()) it = logs_.erase(it);
+        else ++it;
+    }
+    transmit();
+}
+
+Log* Cluster::find(const std::string& uuid) {
+    auto it = logs_.find(uuid);
+    return it == logs_.end() ? nullptr : it->second.get();
+}
+
+Log& Cluster::find_or_create(const std::string& uuid) {
+    auto& log = logs_[uuid];
+    LogHost& host = *this;
+    if (!log) log = std::make_unique<Log>(uuid, host);
+    return *log;
+}
+
+// ---- kernel -----------------------------------------------------------------------------------------------------------------
+
+void Cluster::on(const ev::Call& e) {
+    Log* log = find(e.call.uuid);
+    if (!log && e.call.type == proto::ulog::Request::ctr) {
+        if (logs_.size() < proto::kMaxLogs) {
+            log = &find_or_create(e.call.uuid);
+        } else {
+            emit(out::Note{Level::error, e.call.uuid, fmt::format("{} logs are in use, the most that one daemon serves", proto::kMaxLogs)});
+        }
+    }
+    if (log) {
+        log->call(e.call);
+        return;
+    }
+    proto::ulog::Reply r;
+    r.luid = e.call.luid;
+    r.uuid = e.call.uuid;
+    r.version = e.call.version;
+    r.seq = e.call.seq;
+    r.type = e.call.type;
+    r.error = e.call.type == proto::ulog::Request::ctr ? -ENOSPC : e.call.type == proto::ulog::Request::dtr ? 0 : -ESRCH;
+    emit(out::Answer{std::move(r)});
+}
+
+void Cluster::on(const ev::FoundLive& e) {
+    std::string why;
+    auto instance = Log::parse_ctr(e.ctr, &why);
+    if (!instance || logs_.size() >= proto::kMaxLogs) {
+        emit(out::Note{Level::error, e.uuid, fmt::format("a mirror that is in use cannot be served: {}", instance ? "too many logs" : why)});
+        return;
+    }
+    find_or_create(e.uuid).found_live(*instance);
+}
+
+void Cluster::on(const ev::ScanDone&) {
+    scanned_ = true;
+    say_hello();
+}
+
+// ---- views ------------------------------------------------------------------------------------------------------------------
+
+void Cluster::view_broke() {
+    settled_ = false;
+    greeted_ = false;
+    greetings_.clear();
+    uint64_t hash = 0xcbf29ce484222325ull;
+    for (const auto& [node, pid] : members_) hash = (hash ^ (uint64_t{node} << 32 | pid)) * 0x100000001b3ull;
+    view_ = {ring_.seq, ring_.rep, hash};
+    for (auto& [uuid, log] : logs_) log->unsettle();
+}
+
+void Cluster::on(const ev::Membership& e) {
+    if (!connected_) last_loss_ = std::max<TimeMs>(now_, 1);  // who was there before is not known
+    connected_ = true;
+    members_.clear();
+    for (const ev::Process& p : e.members) members_[p.node] = p.pid;
+    if (!e.left.empty()) last_loss_ = std::max<TimeMs>(now_, 1);
+    view_broke();
+    say_hello();
+}
+
+void Cluster::on(const ev::Ring& e) {
+    if (!connected_) last_loss_ = std::max<TimeMs>(now_, 1);
+    connected_ = true;
+    ring_ = {e.seq, e.rep};
+    std::set<NodeId> machines(e.nodes.begin(), e.nodes.end());
+    for (NodeId node : machines_)
+        if (!machines.contains(node)) last_loss_ = std::max<TimeMs>(now_, 1);
+    machines_ = std::move(machines);
+    view_broke();
+    say_hello();
+}
+
+void Cluster::on(const ev::Quorum& e) {
+    bool was = quorate();
+    quorum_ring_ = {e.ring_seq, e.ring_rep};
+    quorate_ = e.quorate || config_.planted == Planted::ignore_quorum;
+    // I4: the verdict counts for the ring that it was given for; a verdict "no" counts at once.
+    if (!quorate_) {
+        if (was || settled_) note(Level::warning, "quorum is lost: nothing is written until it is back");
+        view_broke();
+        for (auto& [uuid, log] : logs_) log->freeze("this node has no quorum");
+        return;
+    }
+    say_hello();
+}
+
+void Cluster::on(const ev::Disconnected&) {
+    if (connected_) note(Level::error, "the connection to Corosync is lost: nothing is written until it is back");
+    connected_ = false;
+    members_.clear();
+    machines_.clear();
+    ring_ = {};
+    quorum_ring_ = {};
+    quorate_ = false;
+    last_loss_ = std::max<TimeMs>(now_, 1);
+    view_broke();
+    for (auto& [uuid, log] : logs_) log->freeze("Corosync is not running on this node");
+    // What was under way may or may not have been delivered; the logs start over with Attach.
+    inflight_.clear();
+    queue_.clear();
+}
+
+void Cluster::say_hello() {
+    if (greeted_ || !scanned_ || !quorate() || !members_.contains(config_.self)) return;
+    greeted_ = true;
+    std::vector<wire::LogStanding> all;
+    for (const auto& [uuid, log] : logs_)
+        if (log->phase() != Phase::detached) all.push_back(log->standing());
+    uint8_t parts = static_cast<uint8_t>(std::max<size_t>(1, (all.size() + kStandingsPerHello - 1) / kStandingsPerHello));
+    for (uint8_t part = 0; part < parts; ++part) {
+        wire::Hello h;
+        h.incarnation = config_.incarnation;
+        h.part = part;
+        h.parts = parts;
+        size_t from = part * kStandingsPerHello, to = std::min(from + kStandingsPerHello, all.size());
+        h.logs.assign(all.begin() + static_cast<ptrdiff_t>(from), all.begin() + static_cast<ptrdiff_t>(to));
+        emit(out::Send{wire::encode({view_, {}, std::move(h)})});
+        ++counters_.sent;
+    }
+}
+
+void Cluster::hello(NodeId sender, const wire::Hello& h) {
+    if (h.parts == 0 || !members_.contains(sender)) return;
+    Greeting& g = greetings_[sender];
+    if (h.part == 0) g = {{}, h.parts, h.version};
+    if (g.parts_left == 0) return;
+    g.logs.insert(g.logs.end(), h.logs.begin(), h.logs.end());
+    --g.parts_left;
+    if (settled_) return;
+    for (const auto& [node, pid] : members_) {
+        auto it = greetings_.find(node);
+        if (it == greetings_.end() || it->second.parts_left) return;
+    }
+    settle();
+}
+
+bool Cluster::anyone_active(const Entry& e) const {
+    return std::any_of(e.standings.begin(), e.standings.end(), [](const auto& s) { return s.second.standing == wire::Standing::active; });
+}
+
+bool Cluster::node_lists_log(NodeId node, const std::string& uuid) const {
+    auto it = directory_.find(uuid);
+    return it != directory_.end() && it->second.standings.contains(node);
+}
+
+// Every member does this at the same point of the order, from the same Hellos.
+void Cluster::settle() {
+    settled_ = true;
+    ++views_;
+    version_ = wire::kVersion;
+    directory_.clear();
+    for (const auto& [node, g] : greetings_) {
+        version_ = std::min(version_, g.version);
+        for (const wire::LogStanding& s : g.logs) {
+            Entry& e = directory_[s.uuid];
+            e.standings[node] = s;
+            if (s.standing == wire::Standing::alone) e.alone = node;
+        }
+    }
+    for (auto& [uuid, e] : directory_) {
+        Settle view;
+        for (const auto& [node, pid] : members_) view.processes.insert(node);
+        view.machines = machines_;
+        view.standings = e.standings;
+        // The largest group of active members that agree goes on; then the one that came furthest, then the lowest node.
+        std::map<std::pair<uint64_t, uint64_t>, std::set<NodeId>> groups;
+        for (const auto& [node, s] : e.standings)
+            if (s.standing == wire::Standing::active) groups[{s.applied, s.chain}].insert(node);
+        for (const auto& [key, nodes] : groups) {
+            bool better = nodes.size() > view.authority.size() ||
+                          (nodes.size() == view.authority.size() && (key.first > view.applied || (key.first == view.applied && nodes < view.authority)));
+            if (!better) continue;
+            view.authority = nodes;
+            view.applied = key.first;
+            view.chain = key.second;
+        }
+        for (auto& [node, s] : e.standings)
+            if (s.standing == wire::Standing::active && !view.authority.contains(node)) s.standing = wire::Standing::frozen;
+        if (Log* log = find(uuid)) log->settle(view);
+    }
+    // A log that this node has begun to use since it said Hello.
+    for (auto& [uuid, log] : logs_)
+        if (!node_lists_log(config_.self, uuid) && log->phase() == Phase::waiting) log->settle({});
+}
+
+// ---- messages ----------------------------------------------------------------------------------------------------------------
+
+void Cluster::send(const std::string& uuid, wire::Body body) {
+    if (Log* log = find(uuid)) ++log->counters().messages_sent;
+    queue_.push_back({{}, uuid, std::move(body)});
+}
+
+void Cluster::forget_messages(const std::string& uuid) {
+    refused_in_queue_ = 0;
+    std::erase_if(queue_, [&](const wire::Message& m) { return m.uuid == uuid && !std::holds_alternative<wire::Diverged>(m.body) && !std::holds_alternative<wire::Detach>(m.body) && !std::holds_alternative<wire::Folded>(m.body); });
+    for (wire::Message& m : inflight_)
+        if (m.uuid == uuid) m.body = wire::Hello{};  // not to be sent again
+}
+
+void Cluster::transmit() {
+    if (!settled_) return;
+    refused_in_queue_ = 0;
+    while (!queue_.empty()) {
+        wire::Message m = std::move(queue_.front());
+        queue_.pop_front();
+        m.view = view_;
+        emit(out::Send{wire::encode(m)});
+        ++counters_.sent;
+        inflight_.push_back(std::move(m));
+    }
+}
+
+void Cluster::on(const ev::Deliver& e) {
+    std::string why;
+    auto m = wire::decode(e.frame, &why);
+    if (!m) {
+        ++counters_.malformed;
+        if (counters_.malformed < 10) note(Level::warning, fmt::format("ignored a message of node {}: {}", e.sender, why));
+        return;
+    }
+    ++counters_.delivered;
+    if (const auto* h = std::get_if<wire::Hello>(&m->body)) {
+        if (m->view == view_) hello(e.sender, *h);
+        return;
+    }
+    const bool counts = settled_ && m->view == view_ && members_.contains(e.sender);
+    if (e.sender == config_.self && !inflight_.empty()) {
+        wire::Message mine = std::move(inflight_.front());
+        inflight_.pop_front();
+        if (!counts && !std::holds_alternative<wire::Hello>(mine.body)) {
+            // Refused: again in the next view, before anything newer.
+            refused_in_queue_ = std::min(refused_in_queue_, queue_.size());
+            queue_.insert(queue_.begin() + static_cast<ptrdiff_t>(refused_in_queue_), std::move(mine));
+            ++refused_in_queue_;
+        }
+    }
+    if (!counts) {
+        ++counters_.refused;
+        return;
+    }
+    proto::Reader tail(proto::ByteView(e.frame).last(4));
+    uint32_t crc = 0;
+    tail(crc);
+    deliver_log(e.sender, *m, crc);
+}
+
+void Cluster::deliver_log(NodeId sender, const wire::Message& m, uint32_t crc) {
+    Entry& e = directory_[m.uuid];
+    Log* log = find(m.uuid);
+    if (const auto* f = std::get_if<wire::Fenced>(&m.body); f && m.uuid.empty()) {
+        directory_.erase(m.uuid);
+        note(Level::notice, fmt::format("node {} is reported as fenced: what it had marked is copied at once", f->node));
+        for (auto& [uuid, l] : logs_) l->apply(sender, m.body, crc);
+        return;
+    }
+    if (const auto* a = std::get_if<wire::Attach>(&m.body)) {
+        wire::LogStanding& s = e.standings[sender];
+        if (s.standing == wire::Standing::active) return;  // of before
+        s.uuid = m.uuid;
+        if (s.standing != wire::Standing::alone) s.standing = wire::Standing::joining;
+        s.epoch = a->state_epoch;
+        if (anyone_active(e)) {
+            if (log) {
+                if (sender == config_.self) log->attach_delivered(sender, *a);
+                else log->apply(sender, m.body, crc);
+            }
+        } else {
+            std::erase_if(e.queue, [&](const auto& q) { return q.first == sender; });
+            e.queue.emplace_back(sender, *a);
+            choose_former(m.uuid, e);
+        }
+        return;
+    }
+    if (std::holds_alternative<wire::Ready>(m.body)) {
+        auto s = e.standings.find(sender);
+        if (s == e.standings.end()) return;
+        if (!anyone_active(e) && e.alone != sender) return;  // lost its role meanwhile
+        s->second.standing = wire::Standing::active;
+        if (e.alone == sender) e.alone = 0;
+        std::erase_if(e.queue, [&](const auto& q) { return q.first == sender; });
+        if (log) log->apply(sender, m.body, crc);
+        release_queue(m.uuid, e, crc);
+        return;
+    }
+    if (log) log->apply(sender, m.body, crc);
+    if (std::holds_alternative<wire::Diverged>(m.body)) {
+        if (auto s = e.standings.find(sender); s != e.standings.end()) s->second.standing = wire::Standing::frozen;
+    } else if (std::holds_alternative<wire::Detach>(m.body)) {
+        auto s = e.standings.find(sender);
+        bool was_active = s != e.standings.end() && s->second.standing == wire::Standing::active;
+        if (s != e.standings.end()) e.standings.erase(s);
+        std::erase_if(e.queue, [&](const auto& q) { return q.first == sender; });
+        if (e.alone == sender) e.alone = 0;
+        if (was_active && !anyone_active(e)) {
+            // The last one writes the closed form before anybody may open the log again.
+            e.alone = sender;
+        }
+        choose_former(m.uuid, e);
+    } else if (std::holds_alternative<wire::Folded>(m.body)) {
+        if (e.alone == sender) e.alone = 0;
+        choose_former(m.uuid, e);
+    }
+    if (e.standings.empty() && e.queue.empty() && !e.alone) directory_.erase(m.uuid);
+}
+
+// Nobody is active: one of those that attached forms the state, the others wait for it.
+void Cluster::choose_former(const std::string& uuid, Entry& e) {
+    if (anyone_active(e) || e.alone || e.queue.empty()) return;
+    NodeId best = e.queue.front().first;
+    if (!e.queue.front().second.params.has_disk) {
+        // A log in memory: whoever came furthest, even if it has yet to attach.
+        const wire::LogStanding* most = nullptr;
+        for (const auto& [node, s] : e.standings) {
+            if (s.epoch == 0 || !members_.contains(node)) continue;
+            if (!most || std::pair(s.epoch, s.applied) > std::pair(most->epoch, most->applied)) most = &s, best = node;
+        }
+        if (std::none_of(e.queue.begin(), e.queue.end(), [&](const auto& q) { return q.first == best; })) return;
+    }
+    e.alone = best;
+    e.standings[best].standing = wire::Standing::alone;
+    if (best != config_.self) return;
+    if (Log* log = find(uuid)) log->become_former();
+}
+
+void Cluster::release_queue(const std::string& uuid, Entry& e, uint32_t crc) {
+    Log* log = find(uuid);
+    auto queue = std::exchange(e.queue, {});
+    for (auto& [node, attach] : queue) {
+        if (!log || !members_.contains(node)) continue;
+        if (node == config_.self) log->attach_delivered(node, attach);
+        else log->apply(node, attach, crc);
+    }
+}
+
+void Cluster::on(const ev::FencedNode& e) {
+    queue_.push_back({{}, {}, wire::Fenced{e.node}});
+}
+
+void Cluster::on(const ev::Tick&) {
+    for (auto& [uuid, log] : logs_) log->tick();
+}
+
+}  // namespace clogd

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// All logs of one daemon over one ordered group: views, quorum, and who may serve whom.
+//
+// Pure: step() is told one event, output() returns what is to be done. No I/O, clock, thread or randomness.
+//
+// A *view* is one membership of the group in one totem ring. It is *settled* when every member has said Hello in it, and a member
+// says Hello only once it knows that the ring is quorate (I4). A message counts only if it is delivered in the settled view in
+// which it was sent, so a part of a split cluster never changes a log; what was refused is sent again in the next view. Hello
+// tells how far the sender's logs have come: where they differ, the larger group goes on and the rest fetches the state (I5).
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "clogd/core/log.hh"
+
+namespace clogd {
+
+class Cluster final : private LogHost {
+  public:
+    explicit Cluster(Config config);
+    ~Cluster() override;
+
+    void step(const Event& event, TimeMs now);
+    std::vector<Output> output();
+
+    struct Counters {
+        uint64_t sent = 0, delivered = 0, refused = 0, malformed = 0;
+    };
+    const std::map<std::string, std::unique_ptr<Log>>& logs() const { return logs_; }
+    const Config& config() const override { return config_; }
+    Config& config_mutable() { return config_; }
+    bool settled() const { return settled_; }
+    bool quorate() const override { return quorate_ && quorum_ring_ == ring_; }
+    bool connected() const { return connected_; }
+    std::vector<NodeId> processes() const;
+    const std::set<NodeId>& machines() const { return machines_; }
+    uint16_t version() const { return version_; }
+    const Counters& counters() const { return counters_; }
+    uint64_t views() const { return views_; }
+
+  private:
+    struct RingId {
+        uint64_t seq = 0;
+        NodeId rep = 0;
+        bool operator==(const RingId&) const = default;
+    };
+    struct Entry {  // what the group knows of one log
+        std::map<NodeId, proto::wire::LogStanding> standings;
+        std::vector<std::pair<NodeId, proto::wire::Attach>> queue;  // attached while nobody was active
+        NodeId alone = 0;                                           // forms or folds
+    };
+    struct Greeting {
+        std::vector<proto::wire::LogStanding> logs;
+        uint8_t parts_left = 0;
+        uint16_t version = 0;
+    };
+
+    // LogHost
+    void emit(Output o) override { output_.push_back(std::move(o)); }
+    void send(const std::string& uuid, proto::wire::Body body) override;
+    void forget_messages(const std::string& uuid) override;
+    TimeMs now() const override { return now_; }
+    bool node_in_view(NodeId node) const override { return members_.contains(node); }
+    bool node_in_ring(NodeId node) const override { return machines_.contains(node); }
+    bool node_lists_log(NodeId node, const std::string& uuid) const override;
+    TimeMs last_loss() const override { return last_loss_; }
+
+    void on(const ev::Call& e);
+    void on(const ev::Deliver& e);
+    void on(const ev::Membership& e);
+    void on(const ev::Ring& e);
+    void on(const ev::Quorum& e);
+    void on(const ev::Disconnected& e);
+    void on(const ev::FoundLive& e);
+    void on(const ev::ScanDone& e);
+    void on(const ev::FencedNode& e);
+    void on(const ev::Tick& e);
+    template <class T>
+    void to_log(const T& e, void (Log::*handler)(const T&)) {
+        if (auto it = logs_.find(e.uuid); it != logs_.end()) (it->second.get()->*handler)(e);
+    }
+
+    void view_broke();
+    void say_hello();
+    void hello(NodeId sender, const proto::wire::Hello& h);
+    void settle();
+    void transmit();
+    void deliver_log(NodeId sender, const proto::wire::Message& m, uint32_t crc);
+    void choose_former(const std::string& uuid, Entry& e);
+    void release_queue(const std::string& uuid, Entry& e, uint32_t crc);
+    bool anyone_active(const Entry& e) const;
+    Log* find(const std::string& uuid);
+    Log& find_or_create(const std::string& uuid);
+    void note(out::Level level, std::string text) { emit(out::Note{level, {}, std::move(text)}); }
+
+    Config config_;
+    TimeMs now_ = 0;
+    bool connected_ = false, scanned_ = false;
+    std::map<NodeId, uint32_t> members_;  // node -> pid
+    std::set<NodeId> machines_;
+    RingId ring_, quorum_ring_;
+    bool quorate_ = false;
+    proto::wire::ViewId view_;
+    bool settled_ = false, greeted_ = false;
+    std::map<NodeId, Greeting> greetings_;
+    TimeMs last_loss_ = 0;
+    uint16_t version_ = proto::wire::kVersion;
+    uint64_t views_ = 0;
+    std::map<std::string, Entry> directory_;
+    std::map<std::string, std::unique_ptr<Log>> logs_;
+    std::deque<proto::wire::Message> queue_;     // to be sent in the next settled view
+    size_t refused_in_queue_ = 0;                // messages at its head that were sent before and refused
+    std::deque<proto::wire::Message> inflight_;  // sent, not yet delivered to us
+    std::vector<Output> output_;
+    Counters counters_;
+};
+
+}  // namespace clogd

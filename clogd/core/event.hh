@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What the core is told (events) and what it asks for (output). All of it is plain data; clogd/io and tests/sim both speak it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "clogd/core/range_set.hh"
+#include "proto/ulog.hh"
+#include "proto/wire.hh"
+
+namespace clogd {
+
+using proto::Bytes;
+using TimeMs = uint64_t;  // of a clock that never goes back; its zero is arbitrary
+
+namespace ev {
+struct Call {  // the kernel asks
+    proto::ulog::Call call;
+};
+struct Deliver {  // one message of the ordered group, own ones too
+    NodeId sender = 0;
+    Bytes frame;
+};
+struct Process {
+    NodeId node = 0;
+    uint32_t pid = 0;
+    bool operator==(const Process&) const = default;
+};
+struct Membership {  // CPG configuration change
+    std::vector<Process> members;
+    std::vector<NodeId> left;
+};
+struct Ring {  // totem configuration change: the machines that are up
+    uint64_t seq = 0;
+    NodeId rep = 0;
+    std::vector<NodeId> nodes;
+};
+struct Quorum {
+    uint64_t ring_seq = 0;
+    NodeId ring_rep = 0;
+    bool quorate = false;
+};
+struct Disconnected {};  // Corosync is gone; Membership and Ring follow when it is back
+struct FoundLive {       // at start: the kernel already runs a mirror with this log
+    std::string uuid;
+    std::string ctr;  // as the kernel would send it with CTR
+};
+struct ScanDone {};  // every FoundLive was told; before it the node says nothing to the others
+struct DiskOpened {
+    std::string uuid;
+    uint64_t bytes = 0;  // 0: failed
+    std::string device;  // "major:minor"
+    std::string error;
+};
+struct DiskDone {
+    std::string uuid;
+    uint64_t op = 0;
+    bool ok = false;
+    Bytes data;  // of a read
+    std::string error;
+};
+struct LegsFlushed {
+    std::string uuid;
+    bool ok = false;
+};
+struct Legs {  // what the mirror above the log looks like here
+    std::string uuid;
+    uint32_t count = 0;  // 0: no mirror found
+    bool handle_errors = false;
+    std::string error;
+};
+struct Copied {
+    std::string uuid;
+    std::vector<Range> done;
+    std::vector<Range> failed;
+    std::string error;
+};
+struct CopyIdle {  // after CopyCancel: no copy is in flight any more
+    std::string uuid;
+};
+struct Drained {  // a suspend and resume of the mirror, asked for by Drain, has ended
+    std::string uuid;
+    bool ok = false;
+    std::string error;
+};
+struct Tick {};
+struct FencedNode {
+    NodeId node = 0;
+};
+}  // namespace ev
+
+using Event = std::variant<ev::Call, ev::Deliver, ev::Membership, ev::Ring, ev::Quorum, ev::Disconnected, ev::FoundLive, ev::ScanDone,
+                           ev::DiskOpened, ev::DiskDone, ev::LegsFlushed, ev::Legs, ev::Copied, ev::CopyIdle, ev::Drained, ev::Tick,
+                           ev::FencedNode>;
+
+namespace out {
+struct Send {
+    Bytes frame;
+};
+struct Answer {
+    proto::ulog::Reply reply;
+};
+struct OpenDisk {
+    std::string uuid;
+    std::string device;  // path or major:minor
+};
+struct CloseDisk {
+    std::string uuid;
+};
+struct DiskRead {
+    std::string uuid;
+    uint64_t op = 0;
+    uint64_t offset = 0;
+    uint32_t length = 0;
+};
+struct DiskWrite {  // done only when it is durable and reads back as written
+    std::string uuid;
+    uint64_t op = 0;
+    uint64_t offset = 0;
+    Bytes data;
+};
+struct FlushLegs {  // make what the legs acknowledged durable
+    std::string uuid;
+};
+struct FindLegs {
+    std::string uuid;
+};
+struct Copy {  // read these regions from the first leg and write them to the others, durably
+    std::string uuid;
+    uint32_t region_sectors = 0;
+    uint64_t sectors = 0;
+    std::vector<Range> ranges;
+};
+struct CopyFirst {
+    std::string uuid;
+    Region region = 0;
+};
+struct CopyCancel {
+    std::string uuid;
+};
+struct Drain {  // suspend and resume the mirror: afterwards the kernel has no write in flight and no clean or dirty region in its hash
+    std::string uuid;
+    bool reload = false;  // put a copy of the table in its place: nothing of the hash is left
+};
+struct Suspend {  // the node may not write (no quorum)
+    std::string uuid;
+};
+struct Resume {
+    std::string uuid;
+};
+enum class Level : uint8_t { debug, info, notice, warning, error };
+struct Note {
+    Level level{};
+    std::string uuid;
+    std::string text;
+};
+}  // namespace out
+
+using Output = std::variant<out::Send, out::Answer, out::OpenDisk, out::CloseDisk, out::DiskRead, out::DiskWrite, out::FlushLegs, out::FindLegs,
+                            out::Copy, out::CopyFirst, out::CopyCancel, out::Drain, out::Suspend, out::Resume, out::Note>;
+
+// Bugs that the simulator plants to show that it finds them. Always none outside tests/sim.
+enum class Planted : uint8_t {
+    none,
+    drop_dead_marks,        // a lost node's marks are thrown away
+    lease_outlives_holder,  // a lost node's lease stays, its regions count as copied
+    partial_transfer,       // a joiner takes the state without the leases and unsynced regions of the last chunk
+    mark_before_durable,    // FLUSH is answered while the page is still being written
+    ignore_quorum,          // a node without quorum goes on
+    unmark_while_writing,   // an idle sweep drops marks that the kernel still uses
+    in_sync_while_copying,  // IN_SYNC is answered 1 for a region that is being copied
+    skip_busy_report,       // a node does not tell that its kernel still writes
+    no_grace,               // a lost node's regions are handed out while it may still write
+    forget_torn_on_restart, // after a total crash only raw regions are read from the log disk
+    count_
+};
+
+struct Config {
+    NodeId self = 0;
+    uint64_t incarnation = 0;      // differs between runs of the daemon
+    TimeMs idle_unmark_ms = 3000;  // a region unwritten for so long loses its mark
+    uint32_t mark_cap = 2048;      // sticky marks; beyond it the longest idle go first
+    TimeMs dead_wait_ms = 1000;    // between losing sight of a node and copying what it had marked (fencing ends it early)
+    uint32_t lease_bytes = 16 << 20;
+    bool alone_core = false;       // a `core` log may mark without a second member
+    Planted planted = Planted::none;
+};
+
+}  // namespace clogd

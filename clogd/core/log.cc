@@ -1,0 +1,1185 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// How a log comes to have its state, and how the members change. See log.hh for the invariants.
+#include "clogd/core/log.hh"
+
+#include <cassert>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace clogd {
+
+namespace wire = proto::wire;
+namespace disk = proto::logdisk;
+using out::Level;
+
+namespace {
+constexpr TimeMs kRetryMs = 1000;       // a failed log disk is tried again after
+constexpr TimeMs kAttachRetryMs = 500;  // a joiner that hears nothing asks again after
+constexpr TimeMs kDigestMs = 30000;
+}  // namespace
+
+const char* phase_name(Phase phase) {
+    static constexpr const char* names[] = {"detached", "opening", "waiting", "forming", "receiving", "writing",
+                                            "ready",    "active",  "frozen",  "detaching", "leaving", "folding"};
+    return names[static_cast<size_t>(phase)];
+}
+
+Log::Log(std::string uuid, LogHost& host) : uuid_(std::move(uuid)), host_(host) {}
+
+void Log::note(Level level, std::string text) { host_.emit(out::Note{level, uuid_, std::move(text)}); }
+
+MemberState* Log::self() {
+    auto it = state_.members.find(host_.config().self);
+    return it == state_.members.end() ? nullptr : &it->second;
+}
+
+bool Log::replica() const {
+    return has_state_ && (phase_ == Phase::writing || phase_ == Phase::ready || phase_ == Phase::active || phase_ == Phase::detaching ||
+                          phase_ == Phase::leaving);
+}
+
+wire::LogStanding Log::standing() const {
+    wire::LogStanding s;
+    s.uuid = uuid_;
+    if (has_state_) s.epoch = state_.epoch, s.applied = state_.applied, s.chain = state_.chain;
+    switch (phase_) {
+        case Phase::active:
+        case Phase::detaching:
+        case Phase::leaving: s.standing = wire::Standing::active; break;
+        case Phase::frozen: s.standing = wire::Standing::frozen; break;
+        case Phase::forming:
+        case Phase::folding: s.standing = wire::Standing::alone; break;
+        case Phase::writing:
+        case Phase::ready: s.standing = former_ ? wire::Standing::alone : wire::Standing::joining; break;
+        default: s.standing = wire::Standing::joining; break;
+    }
+    return s;
+}
+
+// ---- attach --------------------------------------------------------------------------------------------------------------
+
+void Log::attach() {
+    former_ = false;
+    if (params_.has_disk && !disk_open_) {
+        phase_ = Phase::opening;
+        host_.emit(out::OpenDisk{uuid_, device_});
+        return;
+    }
+    phase_ = Phase::waiting;
+    send_attach();
+}
+
+void Log::send_attach() {
+    if (copy_busy_) return;  // I2: what this node was copying must have ended before others count on it (copy_idle() goes on)
+    wire::Attach a;
+    if (phase_ != Phase::receiving || chunks_have_ == 0) {
+        ++my_transfer_;
+        chunks_have_ = 0;
+        incoming_.clear();
+    }
+    a.transfer = my_transfer_;
+    a.have = chunks_have_;
+    a.params = params_;
+    a.kept = kept_;
+    a.state_epoch = has_state_ && !params_.has_disk ? state_.epoch : 0;
+    RangeSet busy = my_kernel_regions();
+    busy.coarsen(wire::kRangesPerMessage);
+    if (kept_) a.busy = busy.ranges();
+    retry_at_ = host_.now() + kAttachRetryMs;
+    host_.send(uuid_, std::move(a));
+}
+
+// Drops the state and asks for it anew. The kernel goes on with what it holds; everything else waits.
+void Log::restart_attach(const char* why) {
+    note(Level::notice, fmt::format("asks for the state anew: {}", why));
+    if (replica() || phase_ == Phase::frozen) kept_ = kept_ || phase_ == Phase::active || phase_ == Phase::frozen || phase_ == Phase::detaching;
+    backlog_.clear();
+    ops_.clear();
+    slot_.reset();
+    transfers_.clear();
+    if (!copying_.empty()) {
+        copy_busy_ = true;
+        host_.emit(out::CopyCancel{uuid_});
+    }
+    copying_.clear();
+    result_ = {};
+    lease_asked_ = false;
+    reading_dead_ = 0;
+    flushing_legs_ = false;
+    if (params_.has_disk) has_state_ = false;
+    for (Held& h : held_) h.committed = false;
+    // Marks that are only sticky are nobody's concern; those the kernel uses go on in the new slot.
+    if (!kept_) marks_.clear();
+    for (Region r : marks_.all())
+        if (!marks_.used(r)) marks_.drop(r);
+    core_pending_.clear(), core_sent_.clear(), core_held_.clear(), core_drop_.clear();
+    core_acked_ = core_seq_;
+    if (!params_.has_disk)
+        for (Region r : marks_.in_use()) core_pending_.add(r);
+    busy_asked_.clear();
+    host_.forget_messages(uuid_);
+    phase_ = Phase::waiting;
+    former_ = false;
+}
+
+void Log::refused(const std::string& reason) {
+    trouble_ = reason;
+    note(Level::error, reason);
+    phase_ = Phase::detached;
+    for (Held& h : resumes_) answer(h.call, -EINVAL);
+    resumes_.clear();
+}
+
+void Log::disk_opened(const ev::DiskOpened& e) {
+    if (phase_ != Phase::opening) return;
+    layout_ = disk::layout(e.bytes, params_.regions());
+    if (e.bytes == 0 || layout_.slots == 0) {
+        disk_failed(e.bytes == 0 ? fmt::format("log device {}: {}", device_, e.error)
+                                 : fmt::format("log device {} has {} bytes; a mirror of {} regions needs at least {} for its log: use a larger log "
+                                               "device, or a larger region size",
+                                               device_, e.bytes, params_.regions(), layout_.needed_bytes));
+        return;
+    }
+    disk_open_ = true;
+    disk_bytes_ = e.bytes;
+    disk_number_ = e.device;
+    if (!own_read_) {
+        read_disk(Op::read_own_header, 0, disk::kPageBytes);
+        return;
+    }
+    phase_ = Phase::waiting;
+    send_attach();
+}
+
+// After a restart of the daemon the kernel may write wherever its predecessor had a mark.
+void Log::own_slot_read(const ev::DiskDone& e, bool header) {
+    const uint32_t hash = disk::log_hash(uuid_);
+    if (e.ok && header) {
+        disk::Page page = disk::decode_page({hash, 0, disk::kGlobalHeader}, e.data);
+        disk::GlobalHeader h;
+        proto::Reader r(page.payload);
+        if (page.state == disk::PageState::valid) r(h);
+        if (page.state == disk::PageState::valid && r.ok() && h.slots <= proto::kMaxNodes && h.slots_at + uint64_t{h.slots} * disk::kSlotBytes <= disk_bytes_) {
+            read_disk(Op::read_own_slots, h.slots_at, h.slots * disk::kSlotBytes);
+            return;
+        }
+    }
+    bool found = false;
+    for (size_t at = 0; e.ok && !header && at + disk::kSlotBytes <= e.data.size(); at += disk::kSlotBytes) {
+        proto::ByteView image(e.data.data() + at, disk::kSlotBytes);
+        if (slot_owner(image) != host_.config().self) continue;
+        SlotContent c = read_slot(hash, host_.config().self, image, params_.regions());
+        found = c.trusted;
+        uncertain_.add(c.marks);
+    }
+    for (const Range& range : uncertain_.ranges())
+        for (uint32_t i = 0; i < range.count && !all_uncertain_; ++i) {
+            if (marks_.size() >= disk::kMaxMarks / 2) all_uncertain_ = true;
+            else marks_.use(range.start + i);
+        }
+    if (!found) all_uncertain_ = true;
+    own_read_ = true;
+    phase_ = Phase::waiting;
+    send_attach();
+}
+
+// The log disk does not do what it should. A state that cannot be read is not guessed; the next try follows.
+void Log::disk_failed(const std::string& error) {
+    if (!log_failed_ || trouble_ != error) note(Level::error, error);
+    log_failed_ = true;
+    trouble_ = error;
+    retry_at_ = host_.now() + kRetryMs;
+    if (phase_ == Phase::opening || phase_ == Phase::waiting) {
+        for (Held& h : resumes_) answer(h.call, -EIO);
+        resumes_.clear();
+    }
+    if (phase_ == Phase::forming || (phase_ == Phase::writing && former_)) {
+        ops_.clear();
+        slot_.reset();
+        has_state_ = false;
+        former_ = false;
+        phase_ = Phase::waiting;
+        for (Held& h : resumes_) answer(h.call, -EIO);
+        resumes_.clear();
+        host_.send(uuid_, wire::Detach{});  // somebody else may have more luck
+    }
+}
+
+// Runs on every active member, and on the attaching node itself.
+void Log::attach_delivered(NodeId node, const wire::Attach& attach) {
+    if (node != host_.config().self) return;
+    if (phase_ != Phase::waiting && phase_ != Phase::receiving) return;
+    if (attach.transfer != my_transfer_) return;
+    if (attach.have == 0) backlog_.clear();
+    phase_ = Phase::receiving;
+}
+
+void Log::become_former() {
+    if (phase_ != Phase::waiting && phase_ != Phase::receiving) {
+        host_.send(uuid_, wire::Detach{});
+        return;
+    }
+    former_ = true;
+    phase_ = Phase::forming;
+    header_page_.clear();
+    retry_at_ = 0;
+    if (params_.has_disk) return;  // tick() begins when nobody can still be writing the disk
+    form_from_memory();
+}
+
+// ---- formation -----------------------------------------------------------------------------------------------------------
+
+void Log::read_disk(Op op, uint64_t offset, uint32_t length) {
+    ops_[next_op_] = op;
+    host_.emit(out::DiskRead{uuid_, next_op_++, offset, length});
+}
+
+void Log::write_disk(Op op, uint64_t offset, Bytes data) {
+    ops_[next_op_] = op;
+    ++counters_.log_writes;
+    host_.emit(out::DiskWrite{uuid_, next_op_++, offset, std::move(data)});
+}
+
+namespace {
+constexpr disk::PageId global_id(uint32_t hash) { return {hash, 0, disk::kGlobalHeader}; }
+}  // namespace
+
+void Log::header_read(const ev::DiskDone& e) {
+    header_page_ = e.data;
+    proto::Reader r(e.data);
+    uint32_t magic = 0, hash = 0;
+    r(magic), r(hash);
+    format_ = true;
+    if (disk::decode_mirr(e.data)) {
+        uint64_t bytes = (disk::mirr_bytes(params_.regions()) + disk::kPageBytes - 1) / disk::kPageBytes * disk::kPageBytes;
+        read_disk(Op::read_slots, 0, static_cast<uint32_t>(bytes));
+        return;
+    }
+    if (magic != disk::kSectorMagic) {
+        form_from_disk({});
+        return;
+    }
+    if (hash != disk::log_hash(uuid_)) {
+        disk_failed(fmt::format("log device {} holds the log of another mirror, which may be in use: give this mirror a log device of its own, or, if "
+                                "the other mirror is gone, clear it with: dd if=/dev/zero of=<log device> bs=4k count=1 oflag=direct",
+                                device_));
+        return;
+    }
+    disk::Page page = disk::decode_page(global_id(hash), e.data);
+    disk::GlobalHeader h;
+    proto::Reader body(page.payload);
+    if (page.state == disk::PageState::valid) body(h);
+    bool usable = page.state == disk::PageState::valid && body.ok() && h.uuid == uuid_ && h.format == disk::kFormat && h.slots > 0 &&
+                  h.slots <= proto::kMaxNodes && h.slots_at + uint64_t{h.slots} * disk::kSlotBytes <= disk_bytes_;
+    if (!usable || h.region_sectors != params_.region_sectors) {
+        note(Level::warning, fmt::format("log device {}: {}; every region will be copied", device_,
+                                         usable ? "the region size has changed" : "the header of the log is damaged"));
+        params_.sync_mode = wire::kForceSync;
+        form_from_disk({});
+        return;
+    }
+    format_ = h.regions != params_.regions();
+    if (!format_) layout_.slots = h.slots, layout_.slots_at = h.slots_at;
+    read_disk(Op::read_slots, h.slots_at, h.slots * disk::kSlotBytes);
+}
+
+// I1 after a crash of everybody: the newest epoch names its members; what any of them had marked or unsynced counts.
+void Log::form_from_disk(const Bytes& bytes) {
+    const Config& cfg = host_.config();
+    const uint32_t regions = params_.regions();
+    const uint32_t hash = disk::log_hash(uuid_);
+    const RangeSet all(std::vector<Range>{{0, regions}});
+    LogState s;
+    s.params = params_;
+    bool known = false;
+
+    if (auto mirr = disk::decode_mirr(header_page_); mirr && !bytes.empty()) {
+        known = params_.sync_mode == wire::kSyncDefault;
+        for (uint32_t r = 0; known && r < regions; ++r) {
+            bool clean = r < mirr->regions && (bytes[disk::kMirrBitsAt + r / 8] >> (r % 8) & 1);
+            if (clean) continue;
+            uint32_t end = r + 1;
+            while (end < regions && !(end < mirr->regions && (bytes[disk::kMirrBitsAt + end / 8] >> (end % 8) & 1))) ++end;
+            s.raw.add(Range{r, end - r});
+            r = end;
+        }
+        s.raw.coarsen(proto::kMaxUnsyncedRanges / 2);
+        if (known) note(Level::info, fmt::format("log device {} was closed cleanly: {} of {} regions are in sync", device_, regions - s.raw.count(), regions));
+    } else if (!bytes.empty()) {  // format 3
+        const disk::Page header = disk::decode_page(global_id(hash), header_page_);
+        proto::Reader hr(header.payload);
+        disk::GlobalHeader h;
+        hr(h);
+        struct Found {
+            NodeId owner;
+            SlotContent content;
+        };
+        std::vector<Found> slots;
+        bool trusted = true;
+        const disk::SlotHeader* newest = nullptr;
+        slots.reserve(h.slots);
+        for (uint32_t i = 0; i < h.slots; ++i) {
+            proto::ByteView image(bytes.data() + size_t{i} * disk::kSlotBytes, disk::kSlotBytes);
+            NodeId owner = slot_owner(image);
+            slots.push_back({owner, owner ? read_slot(hash, owner, image, h.regions) : SlotContent{}});
+            if (!owner) slots.back().content.trusted = true;
+        }
+        for (const Found& f : slots)
+            if (f.content.present && (!newest || f.content.header.epoch > newest->epoch)) newest = &f.content.header;
+        // A damaged header may have been the newest.
+        for (const Found& f : slots)
+            if (!f.content.trusted && !f.content.present) trusted = false;
+        if (newest && trusted) {
+            s.epoch = newest->epoch;
+            for (const disk::SlotMember& m : newest->members) {
+                const Found* f = m.slot < slots.size() && slots[m.slot].owner == m.node ? &slots[m.slot] : nullptr;
+                bool wrote = f && f->content.present && f->content.header.epoch >= m.join_epoch;
+                if (f && wrote && !f->content.trusted) trusted = false;
+                bool is_self = m.node == cfg.self;
+                bool present = !is_self && host_.node_in_view(m.node) && host_.node_lists_log(m.node, uuid_);
+                bool absent = !is_self && !host_.node_in_view(m.node) && host_.node_in_ring(m.node);
+                if (wrote) {
+                    s.raw.add(f->content.raw);
+                    s.torn.add(f->content.torn);
+                    bool alive = present || absent || (is_self && kept_);
+                    if (!alive && cfg.planted != Planted::forget_torn_on_restart) s.torn.add(f->content.marks);
+                    if (is_self && kept_)
+                        for (const Range& range : f->content.marks.ranges())
+                            for (uint32_t k = 0; k < range.count; ++k) marks_.use(range.start + k);
+                }
+                // Its kernel goes on: it will attach, or its machine will leave the ring.
+                if (present || absent) {
+                    MemberState ms;
+                    ms.status = present ? Member::demoted : Member::absent;
+                    ms.slot = m.slot;
+                    ms.join_epoch = m.join_epoch;
+                    if (wrote) ms.busy = f->content.marks;
+                    s.members[m.node] = std::move(ms);
+                } else if (is_self) {
+                    MemberState ms;
+                    ms.slot = m.slot;
+                    ms.join_epoch = m.join_epoch;
+                    s.members[m.node] = std::move(ms);
+                }
+            }
+            s.torn.remove(s.raw);
+            known = trusted;
+        } else {
+            known = trusted && !newest;  // formatted, never used
+            if (known) s.raw = all;
+        }
+        if (!trusted) {
+            note(Level::error, fmt::format("log device {}: damaged pages; nothing on it is trusted and every region will be copied", device_));
+            trouble_ = "the log disk had damaged pages; every region is being copied";
+            s.members.clear();
+            s.torn.clear();
+        }
+        if (known && h.regions < regions && params_.sync_mode != wire::kNoSync) s.raw.add(Range{h.regions, regions - h.regions});
+        if (h.regions > regions && regions) {
+            s.raw.remove(Range{regions, h.regions - regions});
+            s.torn.remove(Range{regions, h.regions - regions});
+        }
+        if (format_)
+            for (auto& [node, m] : s.members) m.busy = RangeSet(m.busy.within({0, regions}).ranges());
+    }
+    if (!known || params_.sync_mode == wire::kForceSync) {
+        s.torn.clear();
+        s.raw = params_.sync_mode == wire::kNoSync && bytes.empty() ? RangeSet{} : params_.sync_mode == wire::kNoSync && disk::decode_mirr(header_page_) ? RangeSet{} : all;
+    }
+    MemberState me;
+    if (auto it = s.members.find(cfg.self); it != s.members.end()) me = it->second;
+    else {
+        std::set<uint16_t> taken;
+        for (const auto& [node, m] : s.members) taken.insert(m.slot);
+        while (taken.contains(me.slot)) ++me.slot;
+        me.join_epoch = s.epoch + 1;
+    }
+    if (me.slot >= layout_.slots) {
+        disk_failed(fmt::format("log device {} has room for {} nodes, all in use: use a larger log device", device_, layout_.slots));
+        return;
+    }
+    me.status = Member::joining;
+    if (kept_) me.busy = my_kernel_regions();
+    s.members[cfg.self] = std::move(me);
+    ++s.epoch;
+    state_ = std::move(s);
+    has_state_ = true;
+    phase_ = Phase::writing;
+    if (format_)
+        write_disk(Op::format, layout_.slots_at, Bytes(size_t{layout_.slots} * disk::kSlotBytes));
+    else
+        start_slot();
+}
+
+// A core log lives in memory. It is believed only if everybody who shared it last is here with the same state.
+void Log::form_from_memory() {
+    const Config& cfg = host_.config();
+    bool trusted = has_state_;
+    for (const auto& [node, m] : state_.members) {
+        if (node == cfg.self || !has_state_) continue;
+        auto it = last_view_.standings.find(node);
+        if (it == last_view_.standings.end() || it->second.epoch != state_.epoch) trusted = false;
+    }
+    const RangeSet all(std::vector<Range>{{0, params_.regions()}});
+    LogState s;
+    s.params = params_;
+    if (trusted && state_.params.regions() == params_.regions()) {
+        s = state_;
+        s.params = params_;
+        s.reports.clear();
+        for (auto& [node, m] : s.members)
+            if (node != cfg.self) m.status = Member::demoted, m.lease.clear();
+    } else if (has_state_ || kept_) {
+        note(Level::warning, "the log was in memory and some of its holders are gone: every region will be copied");
+        s.torn = all;
+        s.epoch = state_.epoch;
+    } else if (params_.sync_mode != wire::kNoSync) {
+        s.raw = all;
+    }
+    MemberState& me = s.members[cfg.self];
+    me.status = Member::joining;
+    me.lease.clear();
+    me.join_epoch = ++s.epoch;
+    if (kept_) me.busy = my_kernel_regions();
+    state_ = std::move(s);
+    has_state_ = true;
+    phase_ = Phase::ready;
+    host_.send(uuid_, wire::Ready{});
+}
+
+void Log::start_slot() {
+    MemberState* me = self();
+    assert(me);
+    slot_ = std::make_unique<Slot>(disk::log_hash(uuid_), host_.config().self, layout_, me->slot, params_.regions());
+    phase_ = Phase::writing;
+    membership_changed();
+    slot_->set_unsynced(state_.torn, state_.raw);
+    slot_->start(state_.epoch, marks_.all(), all_uncertain_);
+}
+
+void Log::disk_done(const ev::DiskDone& e) {
+    auto it = ops_.find(e.op);
+    if (it == ops_.end()) return;  // of an attempt that was given up
+    Op op = it->second;
+    ops_.erase(it);
+    if (e.ok && op != Op::read_dead) {
+        if (log_failed_) note(Level::notice, fmt::format("log device {} works again", device_));
+        if (log_failed_) trouble_.clear();
+        log_failed_ = false;
+    }
+    switch (op) {
+        case Op::none: break;
+        case Op::read_own_header:
+        case Op::read_own_slots:
+            if (phase_ == Phase::opening) own_slot_read(e, op == Op::read_own_header);
+            break;
+        case Op::read_header:
+            if (phase_ != Phase::forming) break;
+            if (e.ok) header_read(e);
+            else disk_failed(fmt::format("log device {} cannot be read: {}", device_, e.error));
+            break;
+        case Op::read_slots:
+            if (phase_ != Phase::forming) break;
+            if (e.ok) form_from_disk(e.data);
+            else disk_failed(fmt::format("log device {} cannot be read: {}", device_, e.error));
+            break;
+        case Op::format:
+            if (phase_ != Phase::writing) break;
+            if (e.ok) start_slot();
+            else disk_failed(fmt::format("log device {} cannot be written: {}", device_, e.error));
+            break;
+        case Op::slot_write:
+            if (!slot_) break;
+            slot_->written(e.ok);
+            if (!e.ok) disk_failed(fmt::format("log device {} cannot be written: {}", device_, e.error));
+            break;
+        case Op::global_header:
+            if (phase_ != Phase::writing) break;
+            if (!e.ok) {
+                disk_failed(fmt::format("log device {} cannot be written: {}", device_, e.error));
+                break;
+            }
+            format_ = false;
+            phase_ = Phase::ready;
+            host_.send(uuid_, wire::Ready{});
+            break;
+        case Op::read_dead: {
+            NodeId node = reading_dead_;
+            auto member = state_.members.find(node);
+            if (!replica() || member == state_.members.end()) {
+                reading_dead_ = 0;
+                break;
+            }
+            wire::DeadMarks d;
+            d.node = node;
+            d.absent = member->second.status == Member::absent_unread;
+            d.final = !d.absent && (member->second.status == Member::lost || member->second.no_grace);
+            RangeSet marks;
+            SlotContent content;
+            if (e.ok) content = read_slot(disk::log_hash(uuid_), node, e.data, params_.regions());
+            // A node that never wrote its slot in this life had nothing marked.
+            bool wrote = content.present && content.header.epoch >= member->second.join_epoch;
+            d.trusted = e.ok && (content.trusted || (content.present && !wrote));
+            if (d.trusted && wrote) marks = content.marks;
+            if (!d.trusted)
+                note(Level::error, fmt::format("log device {}: the slot of node {} {}; every region will be copied", device_, node,
+                                               e.ok ? "is damaged" : "cannot be read (" + e.error + ")"));
+            marks.coarsen(wire::kRangesPerMessage);
+            d.marks = marks.ranges();
+            host_.send(uuid_, std::move(d));
+            break;
+        }
+        case Op::fold_bits:
+            if (phase_ != Phase::folding) break;
+            if (e.ok) write_disk(Op::fold_header, 0, fold_page0_);
+            else {
+                note(Level::error, fmt::format("log device {} cannot be written ({}): it stays in the cluster's format", device_, e.error));
+                host_.send(uuid_, wire::Folded{});
+                leave_done();
+            }
+            break;
+        case Op::fold_header:
+            if (phase_ != Phase::folding) break;
+            if (!e.ok) note(Level::error, fmt::format("log device {} cannot be written ({}): it stays in the cluster's format", device_, e.error));
+            host_.send(uuid_, wire::Folded{});
+            leave_done();
+            break;
+    }
+}
+
+// ---- state transfer --------------------------------------------------------------------------------------------------------
+
+void Log::snapshot_for(NodeId node, uint64_t id) {
+    Transfer t;
+    t.id = id;
+    t.bytes = state_.encode();
+    t.count = static_cast<uint32_t>((t.bytes.size() + wire::kChunkBytes - 1) / wire::kChunkBytes);
+    transfers_[node] = std::move(t);
+}
+
+// Only the coordinator sends, one chunk at a time, and only when its own slot holds all that the joiner's is about to replace.
+void Log::serve_transfers() {
+    if (phase_ != Phase::active || state_.coordinator() != host_.config().self) return;
+    if (slot_ && !slot_->clean()) return;
+    for (auto& [node, t] : transfers_) {
+        if (t.next >= t.count || t.sent > t.next) continue;
+        wire::Chunk c;
+        c.node = node;
+        c.transfer = t.id;
+        c.index = t.next;
+        c.count = t.count;
+        size_t from = size_t{t.next} * wire::kChunkBytes;
+        size_t to = std::min(from + wire::kChunkBytes, t.bytes.size());
+        c.bytes.assign(t.bytes.begin() + static_cast<ptrdiff_t>(from), t.bytes.begin() + static_cast<ptrdiff_t>(to));
+        t.sent = t.next + 1;
+        host_.send(uuid_, std::move(c));
+    }
+}
+
+void Log::chunk(const wire::Chunk& c) {  // at the joiner
+    if (c.transfer != my_transfer_ || c.index != chunks_have_ || phase_ != Phase::receiving) return;
+    incoming_.insert(incoming_.end(), c.bytes.begin(), c.bytes.end());
+    ++chunks_have_;
+    retry_at_ = host_.now() + kAttachRetryMs;
+    if (chunks_have_ == c.count) state_arrived();
+}
+
+void Log::state_arrived() {
+    auto state = LogState::decode(incoming_);
+    incoming_.clear();
+    if (!state || !state->members.contains(host_.config().self)) {
+        restart_attach("the state that arrived is damaged");
+        send_attach();
+        return;
+    }
+    state_ = std::move(*state);
+    has_state_ = true;
+    params_ = state_.params;
+    if (host_.config().planted == Planted::partial_transfer) {
+        state_.torn.clear();
+        for (auto& [node, m] : state_.members) m.lease.clear();
+    }
+    phase_ = Phase::writing;
+    std::deque<Backlog> backlog = std::move(backlog_);
+    backlog_.clear();
+    for (Backlog& b : backlog) {
+        if (b.body) apply(b.sender, *b.body, b.crc);
+        else apply_settle(b.view);
+        if (phase_ != Phase::writing) return;
+    }
+    if (params_.has_disk) {
+        MemberState* me = self();
+        if (!me || me->slot >= layout_.slots) {
+            restart_attach("no slot on the log disk");
+            return;
+        }
+        start_slot();
+    } else {
+        phase_ = Phase::ready;
+        host_.send(uuid_, wire::Ready{});
+    }
+}
+
+// ---- messages --------------------------------------------------------------------------------------------------------------
+
+void Log::apply(NodeId sender, const wire::Body& body, uint32_t frame_crc) {
+    if (const auto* refuse = std::get_if<wire::Refuse>(&body)) {
+        if (refuse->node == host_.config().self && (phase_ == Phase::receiving || phase_ == Phase::waiting)) refused(refuse->reason);
+    }
+    if (phase_ == Phase::receiving) {
+        if (backlog_.size() >= proto::kMaxJoinBacklog) {
+            restart_attach("too many messages while the state arrives");
+            send_attach();
+            return;
+        }
+        backlog_.push_back({sender, body, frame_crc, {}});
+        if (const auto* c = std::get_if<wire::Chunk>(&body); c && c->node == host_.config().self) chunk(*c);
+        return;
+    }
+    if (phase_ == Phase::detached && std::holds_alternative<wire::Ready>(body)) has_state_ = false;
+    if (!replica()) return;
+    ++state_.applied;
+    state_.chain = (state_.chain ^ (uint64_t{sender} << 32 | frame_crc)) * 0x100000001b3ull + state_.applied;
+    apply_body(sender, body);
+}
+
+void Log::apply_body(NodeId sender, const wire::Body& body) {
+    const NodeId me = host_.config().self;
+    auto member = state_.members.find(sender);
+    MemberState* from = member == state_.members.end() ? nullptr : &member->second;
+
+    if (const auto* a = std::get_if<wire::Attach>(&body)) {
+        apply_attach(sender, *a);
+        return;
+    }
+    if (!from) return;
+    if (std::get_if<wire::Ready>(&body)) {
+        if (from->status != Member::joining) return;
+        from->status = Member::active;
+        ++state_.epoch;
+        transfers_.erase(sender);
+        if (sender == me && phase_ == Phase::ready) {
+            phase_ = Phase::active;
+            former_ = false;
+            kept_ = false;
+            copying_.clear();
+            for (const Range& range : from->marks.ranges())  // a core log: the others kept this node's marks
+                for (uint32_t i = 0; i < range.count; ++i) marks_.use(range.start + i);
+            core_held_.add(from->marks);
+            core_seq_ = core_acked_ = std::max(core_seq_, from->mark_seq);
+            if (suspended_) host_.emit(out::Resume{uuid_});
+            if (all_uncertain_ || !uncertain_.empty()) drain_after_ = host_.now() + 2000;
+            my_busy_ = from->busy;
+            lease_asked_ = false;
+            asked_want_.clear();
+            next_digest_ = host_.now() + kDigestMs;
+            legs_asked_ = false;
+            note(Level::notice, fmt::format("in use by {} node(s), {} of {} regions in sync", state_.with(Member::active).size(),
+                                            params_.regions() - state_.unsynced_count(), params_.regions()));
+        }
+        membership_changed();
+    } else if (std::get_if<wire::Detach>(&body)) {
+        bool mine = sender == me && phase_ == Phase::leaving;
+        remove_member(sender);
+        if (mine) finish_detach();
+    } else if (const auto* c = std::get_if<wire::Chunk>(&body)) {
+        auto t = transfers_.find(c->node);
+        if (t != transfers_.end() && t->second.id == c->transfer && t->second.next == c->index) ++t->second.next;
+    } else if (const auto* d = std::get_if<wire::DeadMarks>(&body)) {
+        apply_dead(*d);
+    } else if (const auto* f = std::get_if<wire::LegFailed>(&body)) {
+        if (from->status != Member::active) return;
+        from->trouble = 1;
+        from->failures = LogState::kFailuresToHalt;
+        RangeSet set(f->regions);
+        unsync(RangeSet(set.within({0, params_.regions()}).ranges()), true);
+    } else if (const auto* b = std::get_if<wire::BusyReport>(&body)) {
+        auto report = state_.reports.find(b->generation);
+        from->busy.add(b->busy);
+        if (report == state_.reports.end()) return;
+        report->second.waiting.erase(sender);
+        if (report->second.waiting.empty()) state_.reports.erase(report);
+    } else if (const auto* change = std::get_if<wire::BusyChange>(&body)) {
+        from->busy.remove(change->drop);
+        from->busy.add(change->add);
+        if (sender == me) {
+            busy_asked_.remove(change->add);
+            pass_.remove(change->drop);
+            for (const Range& r : change->add)
+                for (uint32_t i = 0; i < r.count; ++i)
+                    if (!state_.leased(r.start + i) && state_.torn.contains(r.start + i)) pass_.add(r.start + i);
+        }
+    } else if (const auto* l = std::get_if<wire::Lease>(&body)) {
+        if (from->status == Member::active) apply_lease(sender, *l);
+    } else if (const auto* w = std::get_if<wire::Want>(&body)) {
+        if (from->status != Member::active || phase_ != Phase::active) return;
+        for (const Range& r : w->regions)
+            for (uint32_t i = 0; i < r.count && i < 64; ++i) {
+                if (self() && self()->lease.contains(r.start + i)) host_.emit(out::CopyFirst{uuid_, r.start + i});
+                else if (wanted_.range_count() < wire::kRangesPerMessage) wanted_.add(r.start + i);
+            }
+    } else if (const auto* t = std::get_if<wire::Trouble>(&body)) {
+        bool was = state_.halted();
+        from->trouble = t->on;
+        if (t->on) from->failures = LogState::kFailuresToHalt;  // it has no legs to copy from
+        // Requests were answered "not in sync" meanwhile, and kernels may write there: everybody tells again.
+        if (was && !state_.halted()) {
+            RangeSet all = state_.torn;
+            all.add(state_.raw);
+            if (!all.empty()) unsync(all, false);
+        }
+    } else if (const auto* m = std::get_if<wire::Mark>(&body)) {
+        from->marks.remove(m->drop);
+        from->marks.add(m->add);
+        from->mark_seq = m->seq;
+        // The lowest other active member vouches for the mark.
+        if (phase_ == Phase::active && sender != me) {
+            for (const auto& [node, other] : state_.members) {
+                if (node == sender || other.status != Member::active) continue;
+                if (node == me) host_.send(uuid_, wire::MarkAck{sender, m->seq});
+                break;
+            }
+        }
+        if (sender == me && sole_member()) core_acked_ = std::max(core_acked_, m->seq);
+    } else if (const auto* k = std::get_if<wire::MarkAck>(&body)) {
+        if (k->node == me) core_acked_ = std::max(core_acked_, k->seq);
+    } else if (std::get_if<wire::DigestPoint>(&body)) {
+        digest_point_ = state_.applied;
+        digest_ = state_.digest();
+        if (phase_ == Phase::active && state_.coordinator() == me) host_.send(uuid_, wire::Digest{digest_point_, digest_});
+    } else if (const auto* digest = std::get_if<wire::Digest>(&body)) {
+        if (digest->point == digest_point_ && digest->hash != digest_ && phase_ == Phase::active) {
+            trouble_ = fmt::format("this node's state of the log differed from node {}'s; it was thrown away and fetched anew", sender);
+            note(Level::error, trouble_);
+            host_.send(uuid_, wire::Diverged{});
+            restart_attach("its state differs from the others'");
+            send_attach();
+        }
+    } else if (std::get_if<wire::Diverged>(&body)) {
+        if (from->status == Member::active) from->status = Member::demoted;
+        membership_changed();
+    } else if (const auto* fenced = std::get_if<wire::Fenced>(&body)) {
+        if (auto it = state_.members.find(fenced->node); it != state_.members.end() && it->second.status != Member::active) it->second.no_grace = 1;
+    }
+}
+
+void Log::apply_attach(NodeId node, const wire::Attach& a) {
+    const bool coordinator = phase_ == Phase::active && state_.coordinator() == host_.config().self;
+    auto refuse = [&](std::string why) {
+        if (coordinator) host_.send(uuid_, wire::Refuse{node, std::move(why)});
+    };
+    wire::Params theirs = a.params, ours = state_.params;
+    theirs.sync_mode = ours.sync_mode = 0;
+    if (theirs != ours) {
+        refuse(fmt::format("the table of node {} differs from that of the nodes which use the mirror: {} sectors in regions of {} with a {} log against {} "
+                           "sectors in regions of {} with a {} log; load the same table on every node",
+                           node, theirs.sectors, theirs.region_sectors, theirs.has_disk ? "disk" : "core", ours.sectors, ours.region_sectors,
+                           ours.has_disk ? "disk" : "core"));
+        return;
+    }
+    if (auto it = state_.members.find(node); it != state_.members.end()) {
+        MemberState& m = it->second;
+        if (auto t = transfers_.find(node); t != transfers_.end() && t->second.id == a.transfer && a.have > 0) {
+            t->second.next = a.have;  // goes on where the last coordinator stopped
+            t->second.sent = a.have;
+            return;
+        }
+        bool traces = m.status != Member::joining || !m.busy.empty();
+        if (!a.kept && traces) {
+            // It starts afresh: what it had marked in its last life must be known before its slot is used again. It asks again.
+            if (m.status != Member::lost && m.status != Member::lost_unread) lose(node, m, Member::lost_unread, true);
+            m.no_grace = 1;
+            return;
+        }
+        m.status = Member::joining;
+        m.busy = RangeSet(a.busy);
+        m.busy.add(m.marks);
+        m.lease.clear();
+        m.no_grace = 0;
+        m.trouble = m.failures = 0;
+    } else {
+        std::set<uint16_t> taken;
+        for (const auto& [other, m] : state_.members) taken.insert(m.slot);
+        uint16_t slot = 0;
+        while (taken.contains(slot)) ++slot;
+        uint32_t limit = params_.has_disk ? layout_.slots : proto::kMaxNodes;
+        if (slot >= limit) {
+            refuse(fmt::format("the log has room for {} nodes and all are taken{}", limit, params_.has_disk ? ": use a larger log device" : ""));
+            return;
+        }
+        MemberState m;
+        m.slot = slot;
+        m.join_epoch = state_.epoch + 1;
+        m.busy = RangeSet(a.busy);
+        state_.members[node] = std::move(m);
+    }
+    ++state_.epoch;
+    membership_changed();
+    snapshot_for(node, a.transfer);
+}
+
+void Log::lose(NodeId node, MemberState& m, Member how, bool no_grace) {
+    if (m.status == how && m.no_grace == no_grace) return;
+    m.status = how;
+    m.no_grace = m.no_grace || no_grace;
+    if (how == Member::absent_unread) m.lease.clear();  // its process is gone, and with it every copy it had in flight
+    for (auto it = state_.reports.begin(); it != state_.reports.end();) {
+        it->second.waiting.erase(node);
+        it = it->second.waiting.empty() ? state_.reports.erase(it) : std::next(it);
+    }
+    lost_at_[node] = host_.now();
+    transfers_.erase(node);
+}
+
+void Log::remove_member(NodeId node) {
+    auto it = state_.members.find(node);
+    if (it == state_.members.end()) return;
+    if (host_.config().planted == Planted::lease_outlives_holder) state_.synced(it->second.lease);
+    for (auto r = state_.reports.begin(); r != state_.reports.end();) {
+        r->second.waiting.erase(node);
+        r = r->second.waiting.empty() ? state_.reports.erase(r) : std::next(r);
+    }
+    state_.members.erase(it);
+    transfers_.erase(node);
+    lost_at_.erase(node);
+    ++state_.epoch;
+    membership_changed();
+}
+
+void Log::apply_dead(const wire::DeadMarks& d) {
+    if (d.node == reading_dead_) reading_dead_ = 0;
+    auto it = state_.members.find(d.node);
+    if (it == state_.members.end()) return;
+    MemberState& m = it->second;
+    RangeSet marks(d.marks);
+    if (!d.trusted) marks.add(Range{0, params_.regions()});
+    marks = marks.within({0, params_.regions()});
+    if (d.absent) {
+        if (m.status != Member::absent_unread) return;
+        m.busy.add(marks);
+        m.status = Member::absent;
+        return;
+    }
+    if (m.status != Member::lost && m.status != Member::lost_unread) return;
+    marks.add(m.busy);
+    marks.add(m.marks);
+    if (host_.config().planted == Planted::drop_dead_marks) marks.clear();
+    RangeSet fresh = marks;
+    fresh.remove(state_.torn);
+    fresh.remove(state_.raw);
+    if (!fresh.empty()) unsync(fresh, false);
+    if (phase_ == Phase::active && state_.coordinator() == host_.config().self)
+        note(Level::notice, fmt::format("node {} is gone with {} region(s) marked{}", d.node, marks.count(), d.final ? "" : "; they are copied when it cannot write any more"));
+    if (d.final) remove_member(d.node);
+    else m.status = Member::lost;
+}
+
+// Every replica does this at the same point of the order.
+void Log::apply_settle(const Settle& view) {
+    ++state_.applied;
+    state_.chain = state_.chain * 0x100000001b3ull + view.processes.size() + state_.applied;
+    std::vector<NodeId> nodes;
+    for (const auto& [node, m] : state_.members) nodes.push_back(node);
+    for (NodeId node : nodes) {
+        MemberState& m = state_.members[node];
+        bool lost = m.status == Member::lost || m.status == Member::lost_unread;
+        if (view.authority.contains(node) && m.status == Member::active) continue;
+        if (view.processes.contains(node)) {
+            if (!view.standings.contains(node)) lose(node, m, lost && m.status == Member::lost ? Member::lost : Member::lost_unread, true);
+            else if (m.status == Member::active || m.status == Member::absent || m.status == Member::absent_unread) lose(node, m, Member::demoted, false);
+        } else if (!lost) {
+            // A machine that is up without its daemon goes on writing where it may; one that is out of sight must be given time.
+            bool here = view.machines.contains(node);
+            if (here && m.status == Member::absent) continue;
+            lose(node, m, here ? Member::absent_unread : Member::lost_unread, false);
+        }
+    }
+    ++state_.epoch;
+    membership_changed();
+}
+
+void Log::settle(const Settle& view) {
+    last_view_ = view;
+    for (auto& [node, t] : transfers_) t.sent = t.next;
+    const bool stays = view.authority.contains(host_.config().self);
+    switch (phase_) {
+        case Phase::detached:
+        case Phase::opening: break;
+        case Phase::waiting:
+            if (log_failed_ && params_.has_disk) break;  // tick() tries again
+            send_attach();
+            break;
+        case Phase::receiving:
+            if (view.authority.empty()) {
+                restart_attach("the nodes that served it are gone");
+            } else {
+                backlog_.push_back({0, std::nullopt, 0, view});
+            }
+            send_attach();
+            break;
+        case Phase::forming: break;
+        case Phase::folding: break;
+        case Phase::writing:
+        case Phase::ready:
+            if (former_) {
+                if (phase_ == Phase::ready) host_.send(uuid_, wire::Ready{});
+            } else if (!view.authority.empty() && view.applied == state_.applied && view.chain == state_.chain) {
+                apply_settle(view);
+                if (phase_ == Phase::ready) host_.send(uuid_, wire::Ready{});
+            } else {
+                restart_attach("the view changed");
+                send_attach();
+            }
+            break;
+        case Phase::active:
+        case Phase::detaching:
+        case Phase::leaving:
+            if (stays) {
+                apply_settle(view);
+                if (!params_.has_disk) {  // the second holder of a mark may be gone
+                    core_pending_.add(core_held_), core_pending_.add(core_sent_);
+                    core_held_.clear(), core_sent_.clear();
+                    core_acked_ = core_seq_;
+                }
+                if (phase_ == Phase::leaving) host_.send(uuid_, wire::Detach{});
+            } else if (phase_ == Phase::active) {
+                restart_attach("the other nodes went on without it");
+                send_attach();
+            } else {
+                leave_done();
+            }
+            break;
+        case Phase::frozen:
+            kept_ = true;
+            restart_attach("quorum is back");
+            send_attach();
+            break;
+    }
+}
+
+void Log::unsettle() {
+    if (phase_ == Phase::detached) has_state_ = false;  // a state that was closed may be overtaken unseen
+}
+
+void Log::freeze(const char* why) {
+    switch (phase_) {
+        case Phase::active:
+            note(Level::warning, fmt::format("writes wait: {}", why));
+            if (!suspended_) host_.emit(out::Suspend{uuid_});
+            suspended_ = true;
+            if (!copying_.empty()) {
+                copy_busy_ = true;
+                copying_.clear();
+                host_.emit(out::CopyCancel{uuid_});
+            }
+            result_ = {};
+            phase_ = Phase::frozen;
+            break;
+        case Phase::forming:
+        case Phase::receiving:
+        case Phase::writing:
+        case Phase::ready: restart_attach(why); break;
+        case Phase::detaching:
+        case Phase::leaving:
+        case Phase::folding: leave_done(); break;
+        default: break;
+    }
+}
+
+// The slot on disk follows the state: at once when something was added, lazily when something went away.
+void Log::membership_changed() {
+    if (!slot_) return;
+    disk::SlotHeader h;
+    h.epoch = state_.epoch;
+    for (const auto& [node, m] : state_.members) h.members.push_back({node, m.slot, m.join_epoch});
+    slot_->set_unsynced(state_.torn, state_.raw);
+    slot_->set_header(h);
+    sync_unsynced_ = false;
+}
+
+// The coordinator reads what lost and absent nodes had marked: at once, and again when they can no longer write.
+void Log::read_lost() {
+    if (phase_ != Phase::active || state_.coordinator() != host_.config().self || reading_dead_) return;
+    const Config& cfg = host_.config();
+    for (auto& [node, m] : state_.members) {
+        bool first = m.status == Member::lost_unread || m.status == Member::absent_unread;
+        bool again = m.status == Member::lost &&
+                     (m.no_grace || cfg.planted == Planted::no_grace || host_.now() >= lost_at_[node] + cfg.dead_wait_ms);
+        if (!first && !again) continue;
+        reading_dead_ = node;
+        if (params_.has_disk) {
+            read_disk(Op::read_dead, layout_.page_at(m.slot, 0, 0), disk::kSlotBytes);
+        } else {
+            wire::DeadMarks d;
+            d.node = node;
+            d.absent = m.status == Member::absent_unread;
+            d.final = !d.absent && (m.status == Member::lost || m.no_grace);
+            d.marks = m.marks.ranges(wire::kRangesPerMessage);
+            host_.send(uuid_, std::move(d));
+        }
+        return;
+    }
+}
+
+bool Log::sole_member() const { return state_.members.size() == 1; }
+
+// ---- leaving -----------------------------------------------------------------------------------------------------------------
+
+void Log::finish_detach() {
+    if (state_.members.empty() && params_.has_disk && !log_failed_) fold();
+    else {
+        if (!state_.members.empty()) has_state_ = false;
+        host_.send(uuid_, wire::Folded{});
+        leave_done();
+    }
+}
+
+void Log::fold() {
+    phase_ = Phase::folding;
+    const uint32_t regions = params_.regions();
+    uint64_t bytes = (disk::mirr_bytes(regions) + disk::kPageBytes - 1) / disk::kPageBytes * disk::kPageBytes;
+    proto::Writer w;
+    w(disk::kMirrMagic), w(disk::kMirrVersion), w(uint64_t{regions});
+    Bytes image = w.take();
+    image.resize(bytes);
+    for (uint32_t r = 0; r < regions; ++r) image[disk::kMirrBitsAt + r / 8] |= static_cast<uint8_t>(1u << (r % 8));
+    for (const RangeSet* set : {&state_.raw, &state_.torn})
+        for (const Range& range : set->ranges())
+            for (uint64_t r = range.start; r < range.end(); ++r) image[disk::kMirrBitsAt + r / 8] &= static_cast<uint8_t>(~(1u << (r % 8)));
+    fold_page0_.assign(image.begin(), image.begin() + disk::kPageBytes);
+    image.erase(image.begin(), image.begin() + disk::kPageBytes);
+    // The first page decides what the disk is, so it is written last.
+    if (image.empty()) write_disk(Op::fold_header, 0, fold_page0_);
+    else write_disk(Op::fold_bits, disk::kPageBytes, std::move(image));
+}
+
+void Log::leave_done() {
+    if (params_.has_disk) has_state_ = false;
+    else if (has_state_ && !state_.members.empty()) has_state_ = false;
+    forget_local();
+    phase_ = Phase::detached;
+    if (disk_open_) host_.emit(out::CloseDisk{uuid_});
+    disk_open_ = false;
+    if (postsuspend_) answer(*postsuspend_, 0);
+    postsuspend_.reset();
+}
+
+void Log::forget_local() {
+    ops_.clear();
+    slot_.reset();
+    marks_.clear();
+    core_pending_.clear(), core_sent_.clear(), core_held_.clear(), core_drop_.clear();
+    core_acked_ = core_seq_;
+    my_busy_.clear(), pass_.clear(), tainted_.clear(), busy_asked_.clear();
+    wanted_.clear(), asked_want_.clear();
+    if (!copying_.empty()) {
+        copy_busy_ = true;
+        host_.emit(out::CopyCancel{uuid_});
+    }
+    copying_.clear();
+    result_ = {};
+    lease_asked_ = false;
+    transfers_.clear();
+    lost_at_.clear();
+    reading_dead_ = 0;
+    flushing_legs_ = false;
+    trouble_sticky_ = false;
+    trouble_until_ = 0;
+    legs_ = 0;
+    legs_asked_ = false;
+    kept_ = false;
+    uncertain_.clear();
+    all_uncertain_ = false;
+    own_read_ = true;
+    log_failed_ = false;
+    suspended_ = false;
+    draining_ = false;
+}
+
+// ---- time ----------------------------------------------------------------------------------------------------------------------
+
+void Log::tick() {
+    const TimeMs now = host_.now();
+    switch (phase_) {
+        case Phase::opening:
+        case Phase::waiting:
+            if (log_failed_ && now >= retry_at_) {
+                attach();
+            }
+            break;
+        case Phase::receiving:
+            if (now >= retry_at_) send_attach();
+            break;
+        case Phase::forming:
+            // I4: somebody out of sight may still be writing its slot.
+            if (params_.has_disk && ops_.empty() && header_page_.empty() && (host_.last_loss() == 0 || now >= host_.last_loss() + host_.config().dead_wait_ms))
+                read_disk(Op::read_header, 0, disk::kPageBytes);
+            break;
+        case Phase::active: {
+            sweep();
+            if (sync_unsynced_ && now >= synced_unsynced_at_ + 1000) {
+                synced_unsynced_at_ = now;
+                sync_unsynced_ = false;
+                if (slot_) slot_->set_unsynced(state_.torn, state_.raw);
+            }
+            if (now >= next_digest_ && state_.coordinator() == host_.config().self) {
+                next_digest_ = now + kDigestMs;
+                if (state_.with(Member::active).size() > 1 && state_.applied > digest_point_ + 2) host_.send(uuid_, wire::DigestPoint{});
+            }
+            if (self() && self()->trouble && !trouble_sticky_ && trouble_until_ && now >= trouble_until_) {
+                trouble_until_ = 0;
+                legs_asked_ = false;
+                host_.send(uuid_, wire::Trouble{0});
+            }
+            break;
+        }
+        default: break;
+    }
+    drain_if_stuck();
+    // A table that waits for quorum or for its log must not keep dmsetup hanging: the device is there, its I/O waits.
+    while (!resumes_.empty() && now >= resumes_.front().since + 5000) {
+        note(Level::warning, fmt::format("the mirror is resumed, but its I/O waits: the log is {}{}", phase_name(phase_), host_.quorate() ? "" : " and there is no quorum"));
+        answer(resumes_.front().call, 0);
+        resumes_.erase(resumes_.begin());
+    }
+}
+
+void Log::pump() {
+    if (phase_ == Phase::active) {
+        read_lost();
+        serve_transfers();
+        plan_copies();
+        answer_held();
+        if (!params_.has_disk) send_marks();
+        for (Held& h : resumes_) answer(h.call, 0);
+        resumes_.clear();
+    }
+    if (slot_ && !slot_->writing() && (phase_ == Phase::writing || phase_ == Phase::active || phase_ == Phase::detaching) &&
+        !(log_failed_ && host_.now() < retry_at_)) {
+        bool stale_too = phase_ == Phase::detaching || sync_unsynced_ || !slot_->waiting();
+        if (auto w = slot_->next_write(stale_too)) write_disk(Op::slot_write, w->offset, std::move(w->data));
+    }
+    if (phase_ == Phase::writing && slot_ && slot_->clean() && !slot_->waiting() && ops_.empty()) {
+        if (former_ && format_) {
+            disk::GlobalHeader h;
+            h.uuid = uuid_;
+            h.region_sectors = params_.region_sectors;
+            h.regions = params_.regions();
+            h.slots = layout_.slots;
+            h.slots_at = layout_.slots_at;
+            proto::Writer w;
+            w(h);
+            write_disk(Op::global_header, 0, disk::encode_page(global_id(disk::log_hash(uuid_)), state_.epoch, w.bytes()));
+        } else {
+            phase_ = Phase::ready;
+            host_.send(uuid_, wire::Ready{});
+        }
+    }
+    if (phase_ == Phase::detaching && (!slot_ || (slot_->clean() && !slot_->stale() && !slot_->waiting() && ops_.empty()) || log_failed_)) {
+        phase_ = Phase::leaving;
+        host_.send(uuid_, wire::Detach{});
+    }
+}
+
+}  // namespace clogd

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// One log on one node: the replicated state, this node's marks, and the answers to its kernel.
+//
+// I1  A FLUSH is answered only when every region it marks is in the slot on disk (or held by a second member, for a core log).
+// I2  A region is copied only under a lease, and a lease is granted only where no kernel can be writing: a region that is not
+//     in sync is refused to the kernel (its IN_SYNC or FLUSH waits), and a kernel that was writing there before is `busy`.
+// I4  Without quorum nothing is answered and the mirror is suspended; a lost node's regions wait until it cannot write.
+// I5  The state comes whole from an active member, or is formed from the log disk by one node while the others wait.
+//
+// log.cc: attach, formation, transfer, membership. log_kernel.cc: the kernel's requests. log_copy.cc: leases and busy regions.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <unordered_set>
+
+#include "clogd/core/event.hh"
+#include "clogd/core/log_state.hh"
+#include "clogd/core/mark_cache.hh"
+#include "clogd/core/slot.hh"
+
+namespace clogd {
+
+enum class Phase : uint8_t {
+    detached,   // constructed, not in use
+    opening,    // the log device is being opened
+    waiting,    // has asked to attach, or will when the view is settled
+    forming,    // alone with the log disk: reads it and writes the first state
+    receiving,  // the state is arriving
+    writing,    // has the state, writes its own slot
+    ready,      // has said so, waits for the message to come back
+    active,
+    frozen,     // without quorum
+    detaching,  // cleaning its slot, then says Detach
+    leaving,    // has said Detach
+    folding,    // was the last: writes the MiRr form
+};
+const char* phase_name(Phase phase);
+
+// What a log needs from the cluster around it.
+struct LogHost {
+    virtual ~LogHost() = default;
+    virtual void emit(Output output) = 0;
+    virtual void send(const std::string& uuid, proto::wire::Body body) = 0;
+    virtual void forget_messages(const std::string& uuid) = 0;  // those not yet handed to the group
+    virtual TimeMs now() const = 0;
+    virtual const Config& config() const = 0;
+    virtual bool quorate() const = 0;
+    virtual bool node_in_view(NodeId node) const = 0;   // its daemon is there
+    virtual bool node_in_ring(NodeId node) const = 0;   // its machine is there
+    virtual bool node_lists_log(NodeId node, const std::string& uuid) const = 0;
+    virtual TimeMs last_loss() const = 0;  // when a node was last lost from sight
+};
+
+struct Instance {  // one table of the kernel's that uses the log
+    proto::wire::Params params;
+    std::string device;
+    std::vector<Region> marks;  // MARK requests since the last FLUSH
+    bool live = false;
+};
+
+// What the other members' Hellos and the membership say at the start of a view.
+struct Settle {
+    std::set<NodeId> processes;
+    std::set<NodeId> machines;
+    std::map<NodeId, proto::wire::LogStanding> standings;  // of this log
+    uint64_t applied = 0, chain = 0;                       // the authority's; nobody active: 0
+    std::set<NodeId> authority;
+};
+
+struct LogCounters {
+    uint64_t requests = 0, marks = 0, warm_marks = 0, clears = 0, log_writes = 0, messages_sent = 0, held = 0;
+    uint64_t regions_copied = 0, leases = 0, drains = 0;
+};
+
+class Log {
+  public:
+    Log(std::string uuid, LogHost& host);
+
+    // --- kernel (log_kernel.cc)
+    void call(const proto::ulog::Call& call);
+    static std::optional<Instance> parse_ctr(std::string_view text, std::string* why);
+    void found_live(const Instance& instance);
+    bool forgettable() const { return instances_.empty() && phase_ == Phase::detached; }
+
+    // --- cluster
+    void apply(NodeId sender, const proto::wire::Body& body, uint32_t frame_crc);
+    void settle(const Settle& view);
+    void unsettle();  // the view broke; nothing is decided until the next is settled
+    void freeze(const char* why);
+    void attach_delivered(NodeId node, const proto::wire::Attach& attach);  // an active member (or this node) serves it
+    void become_former();
+    bool replica() const;  // holds the state and applies messages
+    proto::wire::LogStanding standing() const;
+    void refused(const std::string& reason);
+
+    // --- events
+    void disk_opened(const ev::DiskOpened& e);
+    void disk_done(const ev::DiskDone& e);
+    void legs_flushed(bool ok);
+    void legs(const ev::Legs& e);
+    void copied(const ev::Copied& e);
+    void copy_idle();
+    void drained(const ev::Drained& e);
+    void tick();
+    void pump();  // after every event: writes that are due, requests that can be answered
+
+    // --- looking in (status, tests)
+    Phase phase() const { return phase_; }
+    const LogState& state() const { return state_; }
+    const std::string& uuid() const { return uuid_; }
+    const MarkCache& marks() const { return marks_; }
+    const LogCounters& counters() const { return counters_; }
+    LogCounters& counters() { return counters_; }
+    const std::string& trouble() const { return trouble_; }
+    const std::string& device() const { return device_; }
+    size_t held() const { return held_.size(); }
+    TimeMs first_held() const { return held_.empty() ? 0 : held_.front().since; }
+    bool log_failed() const { return log_failed_; }
+    std::string debug() const;  // one line of local state, for dumps
+
+  private:
+    struct Held {  // a request of the kernel's that waits
+        uint64_t luid = 0;
+        proto::ulog::Call call;
+        TimeMs since = 0;
+        std::vector<Region> marks;  // of a FLUSH
+        bool committed = false;     // of a FLUSH: handed to the slot, waits for the disk
+        uint64_t mark_seq = 0;      // of a FLUSH under a core log
+    };
+    enum class Op : uint8_t { none, read_own_header, read_own_slots, read_header, read_slots, format, slot_write, global_header, read_dead, fold_bits, fold_header };
+    enum class Verdict : uint8_t { yes, no, wait };
+
+    // log.cc
+    void attach();
+    void send_attach();
+    void restart_attach(const char* why);
+    void form_from_disk(const Bytes& slots);
+    void form_from_memory();
+    void start_slot();
+    void write_disk(Op op, uint64_t offset, Bytes data);
+    void read_disk(Op op, uint64_t offset, uint32_t length);
+    void own_slot_read(const ev::DiskDone& e, bool header);
+    void header_read(const ev::DiskDone& e);
+    void snapshot_for(NodeId node, uint64_t transfer);
+    void serve_transfers();
+    void chunk(const proto::wire::Chunk& c);
+    void state_arrived();
+    void apply_attach(NodeId node, const proto::wire::Attach& attach);
+    void apply_settle(const Settle& view);
+    void apply_body(NodeId sender, const proto::wire::Body& body);
+    void apply_dead(const proto::wire::DeadMarks& d);
+    void lose(NodeId node, MemberState& m, Member how, bool no_grace);
+    void remove_member(NodeId node);
+    void membership_changed();
+    void read_lost();
+    void finish_detach();
+    void fold();
+    void leave_done();
+    void note(out::Level level, std::string text);
+    void disk_failed(const std::string& error);
+    MemberState* self();
+    bool sole_member() const;
+    void forget_local();
+
+    // log_kernel.cc
+    void ctr(const proto::ulog::Call& call);
+    void resume(const proto::ulog::Call& call);
+    void postsuspend(const proto::ulog::Call& call);
+    void drained_now();
+    bool try_answer(Held& held);
+    Verdict in_sync(Region r);
+    bool try_flush(Held& held);
+    void clear_region(Region r);
+    void answer(const proto::ulog::Call& call, int error, Bytes data = {});
+    void answer_u64(const proto::ulog::Call& call, uint64_t a);
+    void answer_u64(const proto::ulog::Call& call, uint64_t a, uint64_t b);
+    void hold(Held held);
+    void answer_held();
+    std::string status_text() const;
+    bool mark_durable(Region r) const;
+    void sweep();
+    void send_marks();
+    bool hold_mode_blocks(Region r) const;
+
+    // log_copy.cc
+    void unsync(const RangeSet& set, bool raw);
+    void apply_lease(NodeId sender, const proto::wire::Lease& lease);
+    void wanted(Region r);
+    void plan_copies();
+    void begin_copy(const RangeSet& granted);
+    void set_busy(const RangeSet& add, const RangeSet& drop);
+    RangeSet my_kernel_regions() const;
+    bool pass_mode() const;
+    void drain_if_stuck();
+    void note_progress();
+    uint32_t lease_regions() const;
+
+    std::string uuid_;
+    LogHost& host_;
+    Phase phase_ = Phase::detached;
+    LogState state_;
+    bool has_state_ = false;
+    std::map<uint64_t, Instance> instances_;
+    uint64_t live_luid_ = 0;
+    proto::wire::Params params_;
+    std::string device_, trouble_;
+    bool former_ = false;
+    Settle last_view_;
+    bool detach_after_ = false;
+    RangeSet uncertain_;        // after a restart of the daemon: what its predecessor had marked
+    bool all_uncertain_ = false;
+    bool own_read_ = true;      // false: the predecessor's marks are yet to be read
+    std::optional<proto::ulog::Call> postsuspend_;  // waits for the detach
+    std::vector<Held> resumes_;
+    bool kept_ = false;  // the kernel has gone on writing under an earlier standing
+
+    // disk
+    bool disk_open_ = false;
+    uint64_t disk_bytes_ = 0;
+    std::string disk_number_;
+    proto::logdisk::Layout layout_;
+    std::unique_ptr<Slot> slot_;
+    uint64_t next_op_ = 1;
+    std::map<uint64_t, Op> ops_;
+    bool log_failed_ = false;
+    TimeMs retry_at_ = 0;
+    bool format_ = false;       // formation rewrites the whole log disk
+    bool sync_unsynced_ = false;  // raw/torn shrank since the slot was told
+    TimeMs synced_unsynced_at_ = 0;
+    NodeId reading_dead_ = 0;
+    std::map<NodeId, TimeMs> lost_at_;
+    Bytes fold_page0_;
+    Bytes header_page_;
+
+    // transfer
+    struct Transfer {
+        uint64_t id = 0;
+        Bytes bytes;
+        uint32_t next = 0, count = 0;
+        uint32_t sent = 0;  // one more than the last chunk sent by this node in this view
+    };
+    std::map<NodeId, Transfer> transfers_;
+    uint64_t my_transfer_ = 0;
+    uint32_t chunks_have_ = 0;
+    Bytes incoming_;
+    struct Backlog {
+        NodeId sender = 0;
+        std::optional<proto::wire::Body> body;
+        uint32_t crc = 0;
+        Settle view;
+    };
+    std::deque<Backlog> backlog_;
+    uint64_t digest_point_ = 0, digest_ = 0;
+    TimeMs next_digest_ = 0;
+
+    // kernel
+    std::deque<Held> held_;
+    MarkCache marks_;
+    RangeSet core_pending_, core_sent_, core_held_, core_drop_;  // marks of a core log: asked, in a message, confirmed, to be dropped
+    uint64_t core_seq_ = 0, core_acked_ = 0;
+    bool flushing_legs_ = false;
+    std::vector<Region> sweep_;
+    bool suspended_ = false;  // by this daemon, for want of quorum
+    bool draining_ = false;
+    TimeMs drain_after_ = 0;
+
+    // copying
+    uint32_t legs_ = 0;
+    bool handle_errors_ = false;
+    bool legs_asked_ = false;
+    bool lease_asked_ = false;   // a Lease message of ours with a wish is under way
+    TimeMs lease_retry_ = 0;
+    RangeSet copying_;           // handed to io
+    RangeSet asked_want_;        // already told to the others
+    RangeSet wanted_;            // somebody's kernel waits for these
+    proto::wire::Lease result_;  // not yet told
+    bool copy_busy_ = false;     // io may still be copying (after a cancel)
+    Region cursor_ = 0;
+    RangeSet my_busy_, tainted_, pass_;
+    RangeSet busy_asked_;
+    TimeMs trouble_until_ = 0;
+    TimeMs trouble_backoff_ = 5000;
+    bool trouble_sticky_ = false;  // until the table is replaced
+    LogCounters counters_;
+};
+
+}  // namespace clogd

@@ -1,0 +1,530 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The kernel's requests (proto/ulog.hh) and their answers.
+//
+// The stock mirror's traps, and what is done about them:
+// - Once it was told that everything is in sync it never again asks whether a region is being recovered elsewhere, nor for work.
+//   So it is told so at once, copies nothing itself, and asks IN_SYNC for every region that is not in its hash: there it waits.
+// - IN_SYNC = 0 makes it write to the first leg only, without a mark. So 0 is answered only when nobody can copy (`tainted`).
+// - An error to IN_SYNC counts as 0. So it is never answered with an error.
+// - Its worker is one thread per mirror: a request that waits keeps it from sending CLEAR (pass_mode() in log_copy.cc).
+// - That it asks IN_SYNC, or marks a region, proves that the region is not in its hash: it has no write in flight there.
+#include <cerrno>
+#include <charconv>
+
+#include <fmt/format.h>
+
+#include "clogd/core/log.hh"
+
+namespace clogd {
+
+namespace wire = proto::wire;
+using proto::ulog::Call;
+using proto::ulog::Request;
+using out::Level;
+
+// ---- CTR --------------------------------------------------------------------------------------------------------------------
+
+namespace {
+std::vector<std::string_view> words(std::string_view text) {
+    std::vector<std::string_view> out;
+    while (true) {
+        size_t from = text.find_first_not_of(' ');
+        if (from == std::string_view::npos) return out;
+        size_t to = std::min(text.find(' ', from), text.size());
+        out.push_back(text.substr(from, to - from));
+        text.remove_prefix(to);
+    }
+}
+template <class T>
+bool number(std::string_view text, T& value) {
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    return error == std::errc{} && end == text.data() + text.size();
+}
+}  // namespace
+
+// "<sectors> clustered-disk <device> <region size> [sync|nosync] [block_on_error]" or "<sectors> clustered-core <region size> ..."
+std::optional<Instance> Log::parse_ctr(std::string_view text, std::string* why) {
+    auto refuse = [&](std::string reason) -> std::optional<Instance> {
+        *why = std::move(reason);
+        return std::nullopt;
+    };
+    auto args = words(text);
+    Instance in;
+    if (args.size() < 3) return refuse(fmt::format("log arguments '{}' are incomplete: expected <length> clustered-disk <device> <region size> or "
+                                                   "<length> clustered-core <region size>",
+                                                   text));
+    if (!number(args[0], in.params.sectors) || in.params.sectors == 0) return refuse(fmt::format("mirror length '{}' is not a number of sectors", args[0]));
+    size_t at = 2;
+    if (args[1] == "clustered-disk" || args[1] == "clustered_disk") {
+        in.params.has_disk = 1;
+        in.device = args[at++];
+        if (at >= args.size()) return refuse("clustered-disk needs a log device and a region size");
+    } else if (args[1] != "clustered-core" && args[1] != "clustered_core") {
+        return refuse(fmt::format("log type '{}' is not known: use clustered-disk or clustered-core", args[1]));
+    }
+    uint32_t size = 0;
+    if (!number(args[at], size)) return refuse(fmt::format("region size '{}' is not a number of sectors", args[at]));
+    if (size < 2 || (size & (size - 1)) || size > in.params.sectors)
+        return refuse(fmt::format("region size {} is not a power of two between 2 and the mirror's length of {} sectors", size, in.params.sectors));
+    in.params.region_sectors = size;
+    if ((in.params.sectors + size - 1) / size >= UINT32_MAX)
+        return refuse(fmt::format("{} sectors in regions of {} are more than {} regions: use a larger region size", in.params.sectors, size, UINT32_MAX - 1));
+    for (++at; at < args.size(); ++at) {
+        if (args[at] == "sync" || args[at] == "nosync") {
+            uint8_t mode = args[at] == "sync" ? wire::kForceSync : wire::kNoSync;
+            if (in.params.sync_mode && in.params.sync_mode != mode) return refuse("both sync and nosync are given: choose one");
+            in.params.sync_mode = mode;
+        } else if (args[at] != "block_on_error") {
+            return refuse(fmt::format("log argument '{}' is not known: expected sync, nosync or block_on_error", args[at]));
+        }
+    }
+    return in;
+}
+
+void Log::ctr(const Call& call) {
+    std::string why;
+    auto instance = parse_ctr(call.text(), &why);
+    if (!instance) {
+        note(Level::error, why);
+        answer(call, -EINVAL);
+        return;
+    }
+    // A kernel that lost its daemon sends CTR again and has no room for an answer; only a new table is told its log device.
+    bool again = instances_.contains(call.luid) || (instances_.empty() && phase_ != Phase::detached);
+    Bytes data;
+    if (instance->params.has_disk && !again && call.version >= 2) {
+        data.assign(instance->device.begin(), instance->device.end());
+        data.push_back(0);
+        if (data.size() > 128) {
+            note(Level::error, fmt::format("log device name '{}' is longer than 127 characters: use major:minor", instance->device));
+            answer(call, -EINVAL);
+            return;
+        }
+    }
+    instances_.try_emplace(call.luid, std::move(*instance));
+    answer(call, 0, std::move(data));
+}
+
+void Log::found_live(const Instance& instance) {
+    if (phase_ != Phase::detached) return;
+    params_ = instance.params;
+    device_ = instance.device;
+    kept_ = true;
+    own_read_ = !params_.has_disk;
+    attach();
+}
+
+void Log::resume(const Call& call) {
+    Instance& in = instances_[call.luid];
+    for (auto& [luid, other] : instances_) other.live = luid == call.luid;
+    in.marks.clear();
+    const bool same = in.params == params_ && in.device == device_;
+    if (phase_ == Phase::active) {
+        suspended_ = false;
+        if (!tainted_.empty() && live_luid_ && call.luid != live_luid_) {  // another table: its region hash is new
+            RangeSet drop = tainted_;
+            tainted_.clear();
+            set_busy({}, drop);
+        }
+        live_luid_ = call.luid;
+        answer(call, 0);
+        return;
+    }
+    Held h;
+    h.luid = call.luid;
+    h.call = call;
+    h.since = host_.now();
+    for (Held& r : resumes_)
+        if (r.luid == call.luid) {
+            r = h;
+            return;
+        }
+    resumes_.push_back(h);
+    if (phase_ != Phase::detached) return;
+    if (!same) params_ = in.params, device_ = in.device;
+    params_ = in.params;
+    live_luid_ = call.luid;
+    kept_ = false;
+    trouble_.clear();
+    attach();
+}
+
+// Everything that this table had in flight has ended and its region hash is empty.
+void Log::drained_now() {
+    for (auto& [luid, in] : instances_) in.marks.clear();
+    for (Region r : marks_.in_use()) marks_.idle(r, host_.now());
+    uncertain_.clear();
+    if (all_uncertain_) {
+        all_uncertain_ = false;
+        if (slot_) slot_->end_everything();
+    }
+    pass_.clear();
+    RangeSet drop = my_busy_;
+    drop.remove(tainted_);
+    if (phase_ == Phase::active) set_busy({}, drop);
+    else my_busy_.remove(drop);
+}
+
+void Log::postsuspend(const Call& call) {
+    held_.clear();
+    for (auto& [luid, in] : instances_) in.live = false;
+    drained_now();
+    if (draining_ || suspended_ || (phase_ != Phase::active && phase_ != Phase::detached)) {
+        // Our own suspend, or nothing to leave: an attach that is under way stops with the table.
+        if (!draining_ && !suspended_) {
+            resumes_.clear();
+            if (phase_ == Phase::writing || phase_ == Phase::ready || phase_ == Phase::forming || phase_ == Phase::receiving || phase_ == Phase::waiting) {
+                host_.send(uuid_, wire::Detach{});
+            }
+            if (phase_ != Phase::detaching && phase_ != Phase::leaving && phase_ != Phase::folding) leave_done();
+        }
+        answer(call, 0);
+        return;
+    }
+    if (phase_ == Phase::detached) {
+        answer(call, 0);
+        return;
+    }
+    postsuspend_ = call;
+    phase_ = Phase::detaching;
+    if (!copying_.empty()) {
+        copy_busy_ = true;
+        copying_.clear();
+        host_.emit(out::CopyCancel{uuid_});
+    }
+    for (Region r : marks_.all()) {
+        if (slot_) slot_->drop_mark(r);
+        marks_.drop(r);
+    }
+    if (slot_) slot_->set_unsynced(state_.torn, state_.raw);
+}
+
+// ---- requests ----------------------------------------------------------------------------------------------------------------
+
+void Log::answer(const Call& call, int error, Bytes data) {
+    proto::ulog::Reply r;
+    r.luid = call.luid;
+    r.uuid = call.uuid;
+    r.version = call.version;
+    r.seq = call.seq;
+    r.type = call.type;
+    r.error = error;
+    r.data = std::move(data);
+    host_.emit(out::Answer{std::move(r)});
+}
+
+void Log::answer_u64(const Call& call, uint64_t a) {
+    Bytes data(8);
+    std::memcpy(data.data(), &a, 8);
+    answer(call, 0, std::move(data));
+}
+
+void Log::answer_u64(const Call& call, uint64_t a, uint64_t b) {
+    Bytes data(16);
+    std::memcpy(data.data(), &a, 8);
+    std::memcpy(data.data() + 8, &b, 8);
+    answer(call, 0, std::move(data));
+}
+
+void Log::call(const Call& call) {
+    ++counters_.requests;
+    if (call.type == Request::ctr) {
+        ctr(call);
+        return;
+    }
+    auto it = instances_.find(call.luid);
+    if (it == instances_.end()) {
+        // The kernel takes this for "no daemon", sends CTR and RESUME, and then the request again.
+        answer(call, call.type == Request::dtr ? 0 : -ESRCH);
+        return;
+    }
+    Instance& in = it->second;
+    const uint64_t regions = in.params.regions();
+    auto region_ok = [&](uint64_t r) {
+        if (r < regions) return true;
+        note(Level::error, fmt::format("the kernel asked for region {} of a mirror that has {}", r, regions));
+        answer(call, -EINVAL);
+        return false;
+    };
+    switch (call.type) {
+        case Request::ctr: break;
+        case Request::dtr:
+            instances_.erase(it);
+            answer(call, 0);
+            if (instances_.empty() && phase_ != Phase::detached && phase_ != Phase::detaching && phase_ != Phase::leaving && phase_ != Phase::folding) {
+                host_.send(uuid_, wire::Detach{});
+                host_.send(uuid_, wire::Folded{});
+                leave_done();
+            }
+            break;
+        case Request::presuspend: answer(call, 0); break;
+        case Request::postsuspend: postsuspend(call); break;
+        case Request::resume: resume(call); break;
+        case Request::get_region_size: answer_u64(call, in.params.region_sectors); break;
+        case Request::is_clean:
+            if (region_ok(call.u64())) answer_u64(call, marks_.used(static_cast<Region>(call.u64())) ? 0 : 1);
+            break;
+        case Request::in_sync:
+            if (call.u64() >= regions) {
+                answer_u64(call, 0);
+                break;
+            }
+            hold({call.luid, call, host_.now(), {}});
+            break;
+        case Request::mark_region:
+        case Request::flush: {
+            for (size_t i = 0; i < call.u64_count(); ++i) {
+                if (!region_ok(call.u64(i))) return;
+            }
+            for (size_t i = 0; i < call.u64_count(); ++i) in.marks.push_back(static_cast<Region>(call.u64(i)));
+            counters_.marks += call.u64_count();
+            if (call.type == Request::mark_region) {
+                if (in.marks.size() > proto::kMaxUnsyncedRanges) in.marks.erase(in.marks.begin());  // resent without end: they repeat
+                answer(call, 0);
+                break;
+            }
+            Held h{call.luid, call, host_.now(), {}};
+            h.marks = std::move(in.marks);
+            in.marks.clear();
+            // A FLUSH that the kernel sends again finds its marks in the one it gave up.
+            for (Held& old : held_)
+                if (old.luid == call.luid && old.call.type == Request::flush) h.marks.insert(h.marks.end(), old.marks.begin(), old.marks.end());
+            if (h.marks.empty()) {
+                answer(call, 0);
+                break;
+            }
+            hold(std::move(h));
+            break;
+        }
+        case Request::clear_region:
+            for (size_t i = 0; i < call.u64_count(); ++i)
+                if (!region_ok(call.u64(i))) return;
+            for (size_t i = 0; i < call.u64_count(); ++i) clear_region(static_cast<Region>(call.u64(i)));
+            answer(call, 0);
+            break;
+        case Request::get_resync_work: answer_u64(call, 0, 0); break;  // the daemons copy
+        case Request::set_region_sync: {
+            if (!region_ok(call.u64())) return;
+            if (call.u64(1)) {
+                answer(call, 0);  // the kernel copies nothing, so it has nothing to report
+                break;
+            }
+            Region r = static_cast<Region>(call.u64());
+            if (phase_ == Phase::active) {
+                if (!tainted_.contains(r)) {
+                    trouble_ = "a write failed on a leg of this mirror; repair it: lvconvert --repair, or load a table without the failed leg";
+                    note(Level::error, fmt::format("{} (region {})", trouble_, r));
+                    trouble_sticky_ = true;
+                    tainted_.add(r);
+                    host_.send(uuid_, wire::LegFailed{{{r, 1}}});
+                }
+                hold({call.luid, call, host_.now(), {}});
+            } else {
+                answer(call, 0);  // its mark stays
+            }
+            break;
+        }
+        case Request::get_sync_count:
+            answer_u64(call, has_state_ ? regions - std::min(regions, state_.unsynced_count()) : 0);
+            break;
+        case Request::status_info:
+        case Request::status_table: {
+            std::string text = status_text();
+            answer(call, 0, Bytes(text.begin(), text.end()));
+            break;
+        }
+        case Request::is_remote_recovering:
+            // While the log is away: "yes, ask again". Else: never, for IN_SYNC is where a write waits.
+            if (phase_ == Phase::active) answer_u64(call, 0, regions);
+            else answer_u64(call, 1, 0);
+            break;
+    }
+}
+
+// As cmirrord words it. libdevmapper looks at a log's health only when the type reads `disk`.
+std::string Log::status_text() const {
+    if (!params_.has_disk) return "1 clustered-core";
+    std::string device = disk_number_.empty() ? device_ : disk_number_;
+    return log_failed_ ? fmt::format("3 disk {} D", device) : fmt::format("3 clustered-disk {} A", device);
+}
+
+void Log::hold(Held held) {
+    ++counters_.held;
+    for (auto it = held_.begin(); it != held_.end(); ++it)  // the kernel asks again after 15 s, under a new number
+        if (it->luid == held.luid && it->call.type == held.call.type && (held.call.type == Request::flush || it->call.data == held.call.data)) {
+            held.committed = it->committed && held.marks == it->marks;
+            held.since = it->since;
+            held.mark_seq = it->mark_seq;
+            held_.erase(it);
+            break;
+        }
+    if (held_.size() >= proto::kMaxHeldRequests) {
+        note(Level::warning, fmt::format("more than {} requests wait: the oldest is left to the kernel to ask again", proto::kMaxHeldRequests));
+        held_.pop_front();
+    }
+    held_.push_back(std::move(held));
+}
+
+void Log::answer_held() {
+    for (size_t i = 0; i < held_.size();) {
+        if (try_answer(held_[i])) held_.erase(held_.begin() + static_cast<ptrdiff_t>(i));
+        else ++i;
+    }
+}
+
+bool Log::try_answer(Held& h) {
+    switch (h.call.type) {
+        case Request::in_sync: {
+            Verdict v = in_sync(static_cast<Region>(h.call.u64()));
+            if (v == Verdict::wait) return false;
+            answer_u64(h.call, v == Verdict::yes ? 1 : 0);
+            return true;
+        }
+        case Request::flush: return try_flush(h);
+        case Request::set_region_sync: {
+            // Answered when the loss is recorded: in the state, and in this node's slot.
+            if (!state_.raw.contains(static_cast<Region>(h.call.u64())) || (slot_ && !slot_->clean())) return false;
+            answer(h.call, 0);
+            return true;
+        }
+        default: answer(h.call, 0); return true;
+    }
+}
+
+Log::Verdict Log::in_sync(Region r) {
+    if (host_.config().planted == Planted::in_sync_while_copying && state_.leased(r)) return Verdict::yes;
+    if (!state_.unsynced(r)) return Verdict::yes;
+    if (pass_.contains(r)) return Verdict::yes;
+    // It asks, so it has no write in flight there.
+    if (!tainted_.contains(r) && (marks_.used(r) || uncertain_.contains(r))) {
+        marks_.idle(r, host_.now());
+        uncertain_.remove(r);
+    }
+    if (my_busy_.contains(r) && !tainted_.contains(r) && !busy_asked_.contains(r) && !all_uncertain_) set_busy({}, RangeSet(std::vector<Range>{{r, 1}}));
+    if (state_.leased(r)) {
+        wanted(r);
+        return Verdict::wait;
+    }
+    if (state_.halted()) {
+        // Nobody can copy. The stock target decides by its legs; it may write here unmarked until its table is replaced.
+        if (!tainted_.contains(r)) {
+            tainted_.add(r);
+            set_busy(RangeSet(std::vector<Range>{{r, 1}}), {});
+        }
+        return busy_asked_.contains(r) ? Verdict::wait : Verdict::no;
+    }
+    if (state_.torn.contains(r) && pass_mode()) {
+        if (!busy_asked_.contains(r)) set_busy(RangeSet(std::vector<Range>{{r, 1}}), {});
+        return Verdict::wait;  // until the message is back: pass_ has it then
+    }
+    wanted(r);
+    return Verdict::wait;
+}
+
+bool Log::mark_durable(Region r) const {
+    if (params_.has_disk) return slot_ && slot_->durable(r);
+    return core_held_.contains(r);
+}
+
+bool Log::try_flush(Held& h) {
+    // Regions that lost their sync since the kernel asked wait as they would have then.
+    bool ready = true;
+    for (Region r : h.marks) {
+        if (!state_.unsynced(r) || pass_.contains(r) || marks_.used(r)) continue;
+        if (tainted_.contains(r)) continue;
+        if (state_.halted() && !state_.leased(r)) {
+            tainted_.add(r);
+            set_busy(RangeSet(std::vector<Range>{{r, 1}}), {});
+            ready = false;
+        } else if (in_sync(r) != Verdict::yes) {
+            ready = false;
+        }
+        if (busy_asked_.contains(r)) ready = false;
+    }
+    if (!ready && !h.committed) return false;
+    if (!h.committed) {
+        h.committed = true;
+        bool warm = true;
+        for (Region r : h.marks) {
+            bool durable = mark_durable(r);
+            marks_.use(r);
+            if (durable) continue;
+            warm = false;
+            if (params_.has_disk) {
+                if (slot_) slot_->add_mark(r);
+            } else {
+                core_drop_.remove(r);
+                core_pending_.add(r);
+            }
+        }
+        if (warm) counters_.warm_marks += h.marks.size();
+    }
+    if (host_.config().planted != Planted::mark_before_durable)
+        for (Region r : h.marks)
+            if (!mark_durable(r)) return false;
+    answer(h.call, 0);
+    return true;
+}
+
+void Log::clear_region(Region r) {
+    ++counters_.clears;
+    marks_.idle(r, host_.now());
+    uncertain_.remove(r);
+    pass_.remove(r);
+    if (my_busy_.contains(r) && !tainted_.contains(r) && !all_uncertain_ && phase_ == Phase::active) set_busy({}, RangeSet(std::vector<Range>{{r, 1}}));
+}
+
+// ---- sticky marks end ----------------------------------------------------------------------------------------------------------
+
+void Log::sweep() {
+    if (flushing_legs_ || phase_ != Phase::active) return;
+    const Config& cfg = host_.config();
+    sweep_ = marks_.droppable(host_.now(), cfg.idle_unmark_ms, cfg.mark_cap);
+    if (cfg.planted == Planted::unmark_while_writing) sweep_ = marks_.all();
+    if (sweep_.empty()) return;
+    // I1: what the legs acknowledged may still sit in their caches; a mark goes only after they were flushed.
+    flushing_legs_ = true;
+    host_.emit(out::FlushLegs{uuid_});
+}
+
+void Log::legs_flushed(bool ok) {
+    if (!flushing_legs_) return;
+    flushing_legs_ = false;
+    if (!ok || phase_ != Phase::active) return;
+    for (Region r : sweep_) {
+        if (marks_.used(r) && host_.config().planted != Planted::unmark_while_writing) continue;
+        if (!marks_.marked(r)) continue;
+        if (params_.has_disk) {
+            if (!slot_ || !slot_->durable(r)) continue;
+            slot_->drop_mark(r);
+        } else {
+            if (!core_held_.contains(r)) continue;
+            core_held_.remove(r);
+            core_drop_.add(r);
+        }
+        marks_.drop(r);
+    }
+    sweep_.clear();
+}
+
+// Marks of a core log: one message for all that wait; they count when a second member has said that it holds them.
+void Log::send_marks() {
+    if (core_seq_ > core_acked_) return;
+    if (!core_sent_.empty()) {
+        core_held_.add(core_sent_);
+        core_sent_.clear();
+        answer_held();
+    }
+    if (core_pending_.empty() && core_drop_.empty()) return;
+    if (state_.with(Member::active).size() < 2 && !host_.config().alone_core) return;
+    wire::Mark m;
+    m.seq = ++core_seq_;
+    m.add = core_pending_.ranges(wire::kRangesPerMessage);
+    m.drop = core_drop_.ranges(wire::kRangesPerMessage);
+    core_drop_.remove(m.drop);
+    core_sent_ = RangeSet(m.add);
+    core_pending_.remove(m.add);
+    host_.send(uuid_, std::move(m));
+}
+
+}  // namespace clogd

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The replicated half of a log: what every active member holds alike, byte for byte.
+//
+// It changes only by messages and view changes, in the order in which the group delivers them, and never by anything that one
+// node alone can see. That is what makes `encode()` equal on all members (I5) and a lease granted by one granted by all (I2).
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+
+#include "clogd/core/range_set.hh"
+#include "proto/logdisk.hh"
+#include "proto/wire.hh"
+
+namespace clogd {
+
+using proto::Bytes;
+
+enum class Member : uint8_t {
+    joining,        // has attached, has not yet the state
+    active,         // answers its kernel
+    demoted,        // is up, lost its way (restart, divergence); its kernel may write; will attach again
+    absent_unread,  // is up without its daemon; its slot is yet to be read
+    absent,         // as above; its marks are known and busy
+    lost_unread,    // out of sight; its slot is yet to be read
+    lost,           // out of sight; first reading is in, it may still be writing
+};
+
+struct MemberState {
+    Member status = Member::joining;
+    uint16_t slot = 0;
+    uint8_t no_grace = 0;  // a lost node that is known to be unable to write
+    uint64_t join_epoch = 0;
+    RangeSet busy;   // its kernel may write here without asking
+    RangeSet lease;  // it copies these
+    RangeSet marks;  // that no log disk holds
+    uint64_t mark_seq = 0;
+    uint8_t trouble = 0;   // it cannot copy for now
+    uint8_t failures = 0;  // tries in a row that failed
+};
+
+struct Report {  // regions that became unsynced, and who has yet to say whether its kernel writes there
+    RangeSet regions;
+    std::set<NodeId> waiting;
+};
+
+struct LogState {
+    proto::wire::Params params;
+    uint64_t epoch = 0;
+    uint64_t generation = 0;
+    uint64_t applied = 0;
+    uint64_t chain = 0;
+    std::map<NodeId, MemberState> members;
+    RangeSet raw;   // content on the first leg only: never copied yet, or a leg missed a write
+    RangeSet torn;  // every leg has all that was acknowledged, but they may differ
+    std::map<uint64_t, Report> reports;
+
+    bool unsynced(Region r) const { return torn.contains(r) || raw.contains(r); }
+    uint64_t unsynced_count() const { return torn.count() + raw.count(); }
+
+    // Regions must stand in one of the two sets only; raw wins.
+    // True: the sets were joined to stay within their limit, so more than `set` has become unsynced.
+    bool add_raw(const RangeSet& set) {
+        raw.add(set);
+        torn.remove(set);
+        return bound();
+    }
+    bool add_torn(const RangeSet& set) {
+        RangeSet fresh = set;
+        fresh.remove(raw);
+        torn.add(fresh);
+        return bound();
+    }
+    void synced(const RangeSet& set) {
+        raw.remove(set);
+        torn.remove(set);
+    }
+
+    std::set<NodeId> with(Member status) const {
+        std::set<NodeId> out;
+        for (const auto& [node, m] : members)
+            if (m.status == status) out.insert(node);
+        return out;
+    }
+    // The active member that acts for all (0: none): serves joiners, reads lost nodes' slots.
+    NodeId coordinator() const {
+        for (const auto& [node, m] : members)
+            if (m.status == Member::active) return node;
+        return 0;
+    }
+    // Nobody may be given a lease while some node's writes are unknown (I2, I4).
+    bool leases_open() const {
+        for (const auto& [node, m] : members)
+            if (m.status != Member::active && m.status != Member::joining && m.status != Member::absent) return false;
+        return true;
+    }
+    bool leased(Region r) const {
+        for (const auto& [node, m] : members)
+            if (m.lease.contains(r)) return true;
+        return false;
+    }
+    static constexpr uint8_t kFailuresToHalt = 3;
+    // Every active member failed to copy, again and again: requests are answered as the stock target expects them on a failed mirror.
+    bool halted() const {
+        bool any = false;
+        for (const auto& [node, m] : members) {
+            if (m.status != Member::active) continue;
+            if (!m.trouble || m.failures < kFailuresToHalt) return false;
+            any = true;
+        }
+        return any;
+    }
+    // The part of `wish` that may be copied now: unsynced, not leased, nobody writes there, everybody has said so.
+    RangeSet grantable(const RangeSet& wish) const {
+        RangeSet out = wish.intersect(torn);
+        out.add(wish.intersect(raw));
+        if (!leases_open()) return {};
+        for (const auto& [node, m] : members) {
+            out.remove(m.lease);
+            out.remove(m.busy);
+        }
+        for (const auto& [gen, report] : reports) out.remove(report.regions);
+        return out;
+    }
+
+    template <class A>
+    static void set_fields(A& a, RangeSet& set) {
+        std::vector<Range> v;
+        if constexpr (!A::reading) v = set.ranges();
+        a(v);
+        if constexpr (A::reading) set = RangeSet(v);
+    }
+    template <class A>
+    void fields(A& a) {
+        a(params), a(epoch), a(generation), a(applied), a(chain);
+        set_fields(a, raw), set_fields(a, torn);
+        uint32_t n = static_cast<uint32_t>(members.size());
+        a(n);
+        if constexpr (A::reading) {
+            for (uint32_t i = 0; i < n && i < proto::kMaxNodes; ++i) {
+                NodeId node = 0;
+                a(node);
+                member_fields(a, members[node]);
+            }
+        } else {
+            for (auto& [node, m] : members) {
+                NodeId id = node;
+                a(id);
+                member_fields(a, m);
+            }
+        }
+        n = static_cast<uint32_t>(reports.size());
+        a(n);
+        if constexpr (A::reading) {
+            for (uint32_t i = 0; i < n && a.ok(); ++i) {
+                uint64_t gen = 0;
+                a(gen);
+                std::vector<NodeId> waiting;
+                Report& r = reports[gen];
+                set_fields(a, r.regions);
+                a(waiting);
+                r.waiting.insert(waiting.begin(), waiting.end());
+            }
+        } else {
+            for (auto& [gen, r] : reports) {
+                uint64_t g = gen;
+                a(g);
+                std::vector<NodeId> waiting(r.waiting.begin(), r.waiting.end());
+                set_fields(a, r.regions);
+                a(waiting);
+            }
+        }
+    }
+
+    Bytes encode() const {
+        proto::Writer w;
+        const_cast<LogState*>(this)->fields(w);
+        return w.take();
+    }
+    static std::optional<LogState> decode(proto::ByteView bytes) {
+        LogState s;
+        proto::Reader r(bytes);
+        s.fields(r);
+        if (!r.done()) return std::nullopt;
+        return s;
+    }
+    uint64_t digest() const { return proto::fnv1a(encode()); }
+
+  private:
+    template <class A>
+    static void member_fields(A& a, MemberState& m) {
+        a(m.status), a(m.slot), a(m.no_grace), a(m.join_epoch);
+        set_fields(a, m.busy), set_fields(a, m.lease), set_fields(a, m.marks);
+        a(m.mark_seq), a(m.trouble), a(m.failures);
+    }
+    bool bound() {
+        bool joined = false;
+        for (RangeSet* set : {&raw, &torn})
+            if (set->range_count() > proto::kMaxUnsyncedRanges) {
+                set->coarsen(proto::kMaxUnsyncedRanges / 2);
+                joined = true;
+            }
+        if (joined) torn.remove(raw);
+        return joined;
+    }
+};
+
+}  // namespace clogd

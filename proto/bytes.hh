@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Little-endian reading and writing of untrusted bytes.
+//
+// Every format in proto/ that crosses a machine is written through Writer and read through Reader, so a structure lists its
+// fields once (`fields(archive)`) and cannot be read past its end. A Reader never throws: after the first short read it
+// returns zeros and ok() is false.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+namespace proto {
+
+using Bytes = std::vector<uint8_t>;
+using ByteView = std::span<const uint8_t>;
+
+template <class T>
+concept HasFields = requires(T t, struct Reader& r) { t.fields(r); };
+
+class Writer {
+  public:
+    static constexpr bool reading = false;
+
+    template <class T>
+        requires std::is_integral_v<T> || std::is_enum_v<T>
+    void operator()(T value) {
+        auto bits = static_cast<uint64_t>(value);
+        for (size_t i = 0; i < sizeof(T); ++i) bytes_.push_back(static_cast<uint8_t>(bits >> (8 * i)));
+    }
+    void operator()(const std::string& text) {
+        (*this)(static_cast<uint16_t>(text.size()));
+        bytes_.insert(bytes_.end(), text.begin(), text.end());
+    }
+    template <class T>
+    void operator()(const std::vector<T>& items) {
+        (*this)(static_cast<uint32_t>(items.size()));
+        for (const T& item : items) (*this)(item);
+    }
+    template <HasFields T>
+    void operator()(const T& item) {
+        const_cast<T&>(item).fields(*this);  // fields() only reads when the archive is a Writer
+    }
+    Bytes take() { return std::move(bytes_); }
+    const Bytes& bytes() const { return bytes_; }
+
+  private:
+    Bytes bytes_;
+};
+
+class Reader {
+  public:
+    static constexpr bool reading = true;
+
+    explicit Reader(ByteView bytes) : bytes_(bytes) {}
+
+    template <class T>
+        requires std::is_integral_v<T> || std::is_enum_v<T>
+    void operator()(T& value) {
+        uint64_t bits = 0;
+        if (!need(sizeof(T))) {
+            value = static_cast<T>(0);
+            return;
+        }
+        for (size_t i = 0; i < sizeof(T); ++i) bits |= static_cast<uint64_t>(bytes_[at_ + i]) << (8 * i);
+        at_ += sizeof(T);
+        value = static_cast<T>(bits);
+    }
+    void operator()(std::string& text) {
+        uint16_t size = 0;
+        (*this)(size);
+        if (!need(size)) {
+            text.clear();
+            return;
+        }
+        text.assign(reinterpret_cast<const char*>(bytes_.data() + at_), size);
+        at_ += size;
+    }
+    // An item takes at least one byte, so a count larger than what is left is refused before anything is reserved.
+    template <class T>
+    void operator()(std::vector<T>& items) {
+        uint32_t count = 0;
+        (*this)(count);
+        items.clear();
+        if (!need(count)) return;
+        for (uint32_t i = 0; i < count && ok_; ++i) {
+            T item{};
+            (*this)(item);
+            if (ok_) items.push_back(std::move(item));
+        }
+    }
+    template <HasFields T>
+    void operator()(T& item) {
+        item.fields(*this);
+    }
+    bool ok() const { return ok_; }
+    bool done() const { return ok_ && at_ == bytes_.size(); }
+    size_t left() const { return bytes_.size() - at_; }
+    void fail() { ok_ = false; }
+
+  private:
+    bool need(size_t count) {
+        if (ok_ && bytes_.size() - at_ >= count) return true;
+        ok_ = false;
+        return false;
+    }
+    ByteView bytes_;
+    size_t at_ = 0;
+    bool ok_ = true;
+};
+
+// CRC-32C (Castagnoli, reflected, as in iSCSI and ext4).
+inline uint32_t crc32c(ByteView bytes, uint32_t crc = 0) {
+    static constexpr auto table = [] {
+        std::array<uint32_t, 256> t{};
+        for (uint32_t i = 0; i < 256; ++i) {
+            uint32_t c = i;
+            for (int k = 0; k < 8; ++k) c = (c >> 1) ^ ((c & 1) ? 0x82F63B78u : 0u);
+            t[i] = c;
+        }
+        return t;
+    }();
+    crc = ~crc;
+    for (uint8_t b : bytes) crc = table[(crc ^ b) & 0xff] ^ (crc >> 8);
+    return ~crc;
+}
+
+// FNV-1a, for identities and digests that need no strength against an attacker.
+inline uint64_t fnv1a(ByteView bytes, uint64_t hash = 0xcbf29ce484222325ull) {
+    for (uint8_t b : bytes) hash = (hash ^ b) * 0x100000001b3ull;
+    return hash;
+}
+inline uint64_t fnv1a(std::string_view text) {
+    return fnv1a(ByteView(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
+}
+
+}  // namespace proto

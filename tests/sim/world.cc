@@ -1,0 +1,1006 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "tests/sim/world.hh"
+
+#include <algorithm>
+#include <cstdio>
+
+#include <fmt/format.h>
+
+namespace sim {
+
+using namespace clogd;
+namespace disk = proto::logdisk;
+
+namespace {
+
+constexpr uint32_t kBlocksPerRegion = 2;
+constexpr uint32_t kRegionSectors = 8;
+constexpr uint64_t kTokenUs = 600'000;
+constexpr uint64_t kDeadWaitMs = 300;
+
+struct Violation {
+    std::string text;
+};
+
+class World final : public KernelHost {
+  public:
+    explicit World(const Options& o) : opt_(o), rng_(o.seed) {}
+
+    Result run() {
+        Result result;
+        try {
+            setup();
+            while (!done_ && step()) {
+            }
+            if (!done_) fail("the simulation ran dry");
+        } catch (const Violation& v) {
+            result.ok = false;
+            result.failure = v.text;
+        }
+        result.events = events_;
+        result.hash = hash_;
+        return result;
+    }
+
+  private:
+    // ---- parts ------------------------------------------------------------------------------------------------------------
+    struct CopyJob {
+        std::deque<Range> ranges;
+        std::deque<Region> first;
+        RangeSet left;
+    };
+    struct Copier {
+        RangeSet left;
+        std::deque<Region> first;
+        bool running = false, cancel = false;
+        Region current = 0;
+    };
+    struct DiskQueue {
+        std::deque<std::function<void()>> ops;
+        bool running = false;
+    };
+    struct Inbox {
+        std::deque<Event> events;
+        bool scheduled = false;
+    };
+    struct LogBox {  // one log on one node
+        Copier copier;
+        DiskQueue disk;
+        std::unique_ptr<KernelMirror> kernel;
+        bool disk_open = false;
+    };
+    struct Node {
+        NodeId id = 0;
+        bool up = false;        // the machine
+        bool daemon = false;    // clogd
+        uint32_t pid = 0;
+        std::unique_ptr<Cluster> cluster;
+        uint64_t life = 0;         // of the machine
+        uint64_t daemon_life = 0;  // of the daemon
+        Inbox inbox, quorum_inbox;
+        std::vector<LogBox> logs;
+        uint64_t no_quorum_since = 0;  // us; 0: it has quorum or was not told
+        uint64_t component = 0;
+    };
+    struct Frame {
+        NodeId sender = 0;
+        Bytes bytes;
+    };
+    struct Component {  // a totem ring
+        uint64_t id = 0;
+        NodeId rep = 0;
+        std::set<NodeId> machines;
+        std::map<NodeId, uint32_t> processes;
+        std::vector<Frame> order;
+        std::map<NodeId, size_t> handed;  // how far each has been put into inboxes
+        std::vector<Frame> held;          // sent while the ring is broken
+        bool frozen = false;
+        bool quorate = false;
+    };
+    struct Mirror {  // one log, seen from outside
+        std::string uuid;
+        bool has_disk = true;
+        uint32_t regions = 0;
+        std::vector<std::vector<uint64_t>> legs;  // [leg][block]
+        std::vector<uint64_t> acked, seen, version;
+        std::vector<NodeId> writer;               // who holds the block's lock, 0: nobody
+        std::vector<std::multiset<NodeId>> writing;  // per region: writes in flight to legs
+        std::vector<NodeId> copying;              // per region: who copies it now
+        Bytes disk;
+        uint64_t acked_writes = 0;
+    };
+    struct Pending {
+        uint64_t at = 0;
+        uint64_t order = 0;
+        std::function<void()> what;
+        bool operator<(const Pending& o) const { return at != o.at ? at > o.at : order > o.order; }
+    };
+
+    [[noreturn]] void fail(const std::string& text) { throw Violation{fmt::format("at {} us, event {}: {}", now_, events_, text)}; }
+    void trace(const std::string& text) {
+        if (opt_.trace) fmt::print("{:>10} {}\n", now_, text);
+    }
+    void mix(uint64_t v) { hash_ = (hash_ ^ v) * 0x100000001b3ull; }
+
+    // ---- time ---------------------------------------------------------------------------------------------------------------
+    void after(uint64_t us, std::function<void()> what) override { queue_.push({now_ + us, ++order_, std::move(what)}); }
+    uint64_t now_us() override { return now_; }
+    bool step() {
+        if (queue_.empty()) return false;
+        Pending p = std::move(const_cast<Pending&>(queue_.top()));
+        queue_.pop();
+        now_ = p.at;
+        ++events_;
+        if (events_ > 3'000'000) fail("no end: too many events");
+        p.what();
+        return true;
+    }
+
+    // ---- setup ---------------------------------------------------------------------------------------------------------------
+    void setup() {
+        uint32_t n = static_cast<uint32_t>(rng_.chance(700) ? 3 : rng_.chance(20) ? rng_.between(8, 64) : rng_.between(2, opt_.max_nodes));
+        uint32_t mirrors = rng_.chance(800) ? 1 : 2;
+        for (uint32_t i = 0; i < mirrors; ++i) {
+            Mirror m;
+            m.uuid = fmt::format("LVM-mirror{}", i);
+            m.has_disk = !rng_.chance(250);
+            m.regions = static_cast<uint32_t>(rng_.between(6, 40));
+            uint32_t blocks = m.regions * kBlocksPerRegion;
+            m.legs.assign(rng_.chance(800) ? 2 : 3, std::vector<uint64_t>(blocks));
+            for (auto& leg : m.legs)
+                for (uint64_t& b : leg) b = rng_.chance(500) ? 0 : (1ull << 60) + rng_.below(1000);
+            m.acked.assign(blocks, 0);
+            m.seen.assign(blocks, 0);
+            m.version.assign(blocks, 0);
+            m.writer.assign(blocks, 0);
+            m.writing.resize(m.regions);
+            m.copying.assign(m.regions, 0);
+            for (uint32_t b = 0; b < blocks; ++b) m.acked[b] = 0;
+            m.disk.assign(disk::layout(1 << 24, m.regions).slots_at + size_t{std::max(n + 1, 4u)} * disk::kSlotBytes, 0);
+            if (rng_.chance(300))
+                for (size_t k = 0; k < 4096; ++k) m.disk[k] = static_cast<uint8_t>(rng_.next());
+            mirrors_.push_back(std::move(m));
+        }
+        write_permille_ = static_cast<uint32_t>(rng_.between(300, 950));
+        hot_ = rng_.chance(300);
+        depth_ = static_cast<uint32_t>(rng_.between(1, 6));
+        for (NodeId id = 1; id <= n; ++id) {
+            auto node = std::make_unique<Node>();
+            node->id = id;
+            nodes_[id] = std::move(node);
+        }
+        for (auto& [id, node] : nodes_) boot(*node);
+        chaos_until_ = rng_.between(4, 14) * 1'000'000;
+        schedule_chaos();
+        after(chaos_until_, [this] { heal_everything(); });
+    }
+
+    uint32_t blocks_per_region() override { return kBlocksPerRegion; }
+    Mirror& mirror_of(const std::string& uuid) {
+        for (Mirror& m : mirrors_)
+            if (m.uuid == uuid) return m;
+        fail("unknown mirror " + uuid);
+    }
+    size_t mirror_index(const std::string& uuid) { return static_cast<size_t>(&mirror_of(uuid) - mirrors_.data()); }
+    std::string ctr(const Mirror& m) {
+        uint64_t sectors = uint64_t{m.regions} * kRegionSectors;
+        return m.has_disk ? fmt::format("{} clustered-disk 253:9 {}", sectors, kRegionSectors) : fmt::format("{} clustered-core {}", sectors, kRegionSectors);
+    }
+
+    // ---- machines --------------------------------------------------------------------------------------------------------------
+    void boot(Node& node) {
+        trace(fmt::format("node {} boots", node.id));
+        node.up = true;
+        ++node.life;
+        node.logs.clear();
+        node.logs.resize(mirrors_.size());
+        node.no_quorum_since = 0;
+        regroup_soon(1000);
+        start_daemon(node);
+        for (size_t i = 0; i < mirrors_.size(); ++i) {
+            uint64_t life = node.life;
+            after(rng_.between(1'000, 900'000), [this, id = node.id, i, life] {
+                Node& me = *nodes_[id];
+                if (!me.up || me.life != life) return;
+                const Mirror& m = mirrors_[i];
+                me.logs[i].kernel = std::make_unique<KernelMirror>(*this, id, m.uuid, ctr(m), m.regions, (life << 32) + i + 1);
+                me.logs[i].kernel->activate();
+            });
+        }
+        app(node.id, node.life);
+    }
+    void start_daemon(Node& node) {
+        trace(fmt::format("node {} starts its daemon", node.id));
+        node.daemon = true;
+        node.pid = ++pids_;
+        uint64_t life = ++node.daemon_life;
+        Config c;
+        c.self = node.id;
+        c.incarnation = life;
+        c.idle_unmark_ms = 400;
+        c.mark_cap = 24;
+        c.dead_wait_ms = kDeadWaitMs;
+        c.lease_bytes = 4 * kRegionSectors * 512;
+        c.alone_core = false;
+        c.planted = opt_.planted;
+        node.cluster = std::make_unique<Cluster>(c);
+        node.inbox = {};
+        node.quorum_inbox = {};
+        for (LogBox& box : node.logs) {
+            box.disk = {};
+            box.copier = {};
+            box.disk_open = false;
+        }
+        after(rng_.between(100, 20'000), daemon_guard(node, [this, id = node.id] {
+                  Node& me = *nodes_[id];
+                  for (size_t i = 0; i < me.logs.size(); ++i) {
+                      KernelMirror* k = me.logs[i].kernel.get();
+                      if (k && k->active()) feed(me, ev::FoundLive{k->uuid(), k->ctr()});
+                      if (k && k->active() && k->suspended()) k->resume(nullptr);  // its predecessor died between suspend and resume
+                  }
+                  feed(me, ev::ScanDone{});
+              }));
+        after(rng_.between(100, 30'000), daemon_guard(node, [this, id = node.id] { join_group(*nodes_[id]); }));
+        tick(node.id, life);
+    }
+    void tick(NodeId id, uint64_t life) {
+        after(50'000, [this, id, life] {
+            Node& node = *nodes_[id];
+            if (!node.daemon || node.daemon_life != life) return;
+            feed(node, ev::Tick{});
+            tick(id, life);
+        });
+    }
+    std::function<void()> daemon_guard(Node& node, std::function<void()> f) {
+        return [this, id = node.id, life = node.daemon_life, f = std::move(f)] {
+            Node& me = *nodes_[id];
+            if (me.daemon && me.daemon_life == life) f();
+        };
+    }
+    void kill_daemon(Node& node) {
+        trace(fmt::format("node {} loses its daemon", node.id));
+        node.daemon = false;
+        abandon_io(node, false);
+        node.cluster.reset();
+        auto it = components_.find(node.component);
+        if (it != components_.end() && it->second.processes.erase(node.id) && node.up)
+            after(rng_.between(500, 20'000), [this, c = node.component, id = node.id] { process_change(c, id); });
+    }
+    void crash(Node& node) {
+        trace(fmt::format("node {} crashes", node.id));
+        node.up = false;
+        node.daemon = false;
+        ++node.life;
+        abandon_io(node, true);
+        // Each leg write in flight has landed or not; the locks go with the machine.
+        for (LegWrite& w : leg_writes_)
+            if (w.node == node.id && !w.gone) {
+                if (rng_.chance(500)) land(w);
+                drop(w);
+            }
+        for (Mirror& m : mirrors_)
+            for (NodeId& holder : m.writer)
+                if (holder == node.id) holder = 0;
+        node.logs.clear();
+        node.cluster.reset();
+        regroup_soon(kTokenUs + rng_.below(200'000));
+        if (auto it = components_.find(node.component); it != components_.end()) it->second.frozen = true;
+    }
+    // A daemon that ends takes its copies along; a log write in flight lands, lands torn, or does not.
+    void abandon_io(Node& node, bool machine) {
+        for (size_t i = 0; i < node.logs.size(); ++i) {
+            LogBox& box = node.logs[i];
+            Mirror& m = mirrors_[i];
+            if (box.copier.running && m.copying[box.copier.current] == node.id) {
+                if (rng_.chance(500)) copy_region_now(m, box.copier.current);
+                m.copying[box.copier.current] = 0;
+            }
+            box.copier = {};
+            if (auto w = std::exchange(disk_inflight_[{node.id, i}], {}); !w.data.empty()) {
+                uint32_t how = static_cast<uint32_t>(rng_.below(3));
+                size_t keep = how == 0 ? 0 : how == 1 ? w.data.size() : rng_.below(w.data.size() / 512 + 1) * 512;
+                if (!machine) keep = w.data.size();  // the kernel finishes what it was given
+                std::copy(w.data.begin(), w.data.begin() + static_cast<ptrdiff_t>(keep), m.disk.begin() + static_cast<ptrdiff_t>(w.offset));
+            }
+            box.disk = {};
+        }
+    }
+
+    // ---- the ordered group ----------------------------------------------------------------------------------------------------
+    // Which machines see each other now: same island.
+    uint32_t island(NodeId id) const {
+        auto it = islands_.find(id);
+        return it == islands_.end() ? 0 : it->second;
+    }
+    void regroup_soon(uint64_t us) {
+        after(us, [this] { regroup(); });
+    }
+    void push(Node& node, Event e, bool quorum = false) {
+        Inbox& box = quorum ? node.quorum_inbox : node.inbox;
+        box.events.push_back(std::move(e));
+        pump_inbox(node, quorum);
+    }
+    void pump_inbox(Node& node, bool quorum) {
+        Inbox& box = quorum ? node.quorum_inbox : node.inbox;
+        if (box.scheduled || box.events.empty()) return;
+        box.scheduled = true;
+        uint64_t delay = quorum ? rng_.between(10, rng_.chance(50) ? 60'000 : 3'000) : rng_.between(20, rng_.chance(20) ? 30'000 : 400);
+        after(delay, daemon_guard(node, [this, id = node.id, quorum] {
+                  Node& me = *nodes_[id];
+                  Inbox& b = quorum ? me.quorum_inbox : me.inbox;
+                  b.scheduled = false;
+                  if (b.events.empty()) return;
+                  Event e = std::move(b.events.front());
+                  b.events.pop_front();
+                  if (const auto* q = std::get_if<ev::Quorum>(&e)) {
+                      if (q->quorate) me.no_quorum_since = 0;
+                      else if (!me.no_quorum_since) me.no_quorum_since = now_;
+                  }
+                  feed(me, e);
+                  pump_inbox(me, quorum);
+              }));
+    }
+    ev::Membership membership(const Component& c, std::vector<NodeId> left) {
+        ev::Membership m;
+        for (auto [id, pid] : c.processes) m.members.push_back({id, pid});
+        m.left = std::move(left);
+        return m;
+    }
+    void tell_ring(Node& node, const Component& c) {
+        push(node, ev::Ring{c.id, c.rep, {c.machines.begin(), c.machines.end()}});
+    }
+    void join_group(Node& node) {
+        auto it = components_.find(node.component);
+        if (it == components_.end() || !it->second.machines.contains(node.id)) return;  // the next regroup() takes it in
+        Component& c = it->second;
+        if (c.frozen) {
+            after(50'000, daemon_guard(node, [this, id = node.id] { join_group(*nodes_[id]); }));
+            return;
+        }
+        c.processes[node.id] = node.pid;
+        c.handed[node.id] = c.order.size();
+        tell_ring(node, c);
+        push(node, ev::Quorum{c.id, c.rep, c.quorate}, true);
+        flush_order(c);
+        for (auto [id, pid] : c.processes) push(*nodes_[id], membership(c, {}));
+    }
+    void process_change(uint64_t component, NodeId left) {
+        auto it = components_.find(component);
+        if (it == components_.end()) return;
+        flush_order(it->second);
+        for (auto [id, pid] : it->second.processes) push(*nodes_[id], membership(it->second, {left}));
+    }
+    void flush_order(Component& c) {
+        for (auto [id, pid] : c.processes) {
+            Node& node = *nodes_[id];
+            for (size_t& at = c.handed[id]; at < c.order.size(); ++at) push(node, ev::Deliver{c.order[at].sender, c.order[at].bytes});
+        }
+    }
+    void multicast(Node& sender, Bytes bytes) {
+        auto it = components_.find(sender.component);
+        if (it == components_.end() || !it->second.processes.contains(sender.id)) return;
+        Component& c = it->second;
+        if (opt_.trace)
+            if (auto m = proto::wire::decode(bytes)) trace(fmt::format("node {} sends {} of {}", sender.id, m->body.index(), m->uuid));
+        if (bytes.size() > proto::kMaxMessageBytes) fail("I6: a message of " + std::to_string(bytes.size()) + " bytes");
+        c.order.push_back({sender.id, std::move(bytes)});
+        if (c.frozen) return;  // ordered when the ring has re-formed
+        // Receivers get it a little later, in order; a crash in between decides who got it.
+        after(rng_.between(50, 500), [this, id = c.id] {
+            auto again = components_.find(id);
+            if (again != components_.end() && !again->second.frozen) flush_order(again->second);
+        });
+    }
+    // Totem forms new rings from what can see each other. Members of an old ring that stay together get the same messages; what
+    // only the others had is lost to them, and what one of them sent comes again in the new ring.
+    void regroup() {
+        std::map<uint32_t, std::set<NodeId>> groups;
+        for (auto& [id, node] : nodes_)
+            if (node->up) groups[island(id)].insert(id);
+        std::set<uint64_t> keep;
+        std::vector<std::set<NodeId>> fresh;
+        for (auto& [key, machines] : groups) {
+            bool same = false;
+            for (auto& [cid, c] : components_) {
+                if (c.machines != machines) continue;
+                bool all_here = std::all_of(machines.begin(), machines.end(), [&](NodeId id) { return nodes_[id]->component == cid && lives_[cid][id] == nodes_[id]->life; });
+                if (all_here) {
+                    same = true;
+                    keep.insert(cid);
+                    c.frozen = false;
+                    flush_order(c);
+                    // A daemon that came while the ring was broken.
+                    break;
+                }
+            }
+            if (!same) fresh.push_back(machines);
+        }
+        std::map<uint64_t, Component> old = std::exchange(components_, {});
+        for (uint64_t id : keep) components_[id] = std::move(old[id]);
+        for (const auto& machines : fresh) {
+            Component c;
+            c.id = ring_seq_ += 4;
+            c.rep = *machines.begin();
+            c.machines = machines;
+            c.quorate = machines.size() * 2 > nodes_.size();
+            trace(fmt::format("ring {} of {} machine(s){}", c.id, machines.size(), c.quorate ? ", quorate" : ""));
+            std::vector<Frame> carried;
+            std::map<NodeId, std::set<NodeId>> was_with;
+            for (auto& [oid, o] : old) {
+                std::vector<NodeId> stay;
+                for (NodeId id : machines)
+                    if (nodes_[id]->component == oid && nodes_[id]->daemon && o.processes.contains(id) && o.processes[id] == nodes_[id]->pid) stay.push_back(id);
+                if (stay.empty()) continue;
+                size_t cut = 0;
+                for (NodeId id : stay) cut = std::max(cut, o.handed[id]);
+                cut += rng_.below(o.order.size() - cut + 1);
+                for (NodeId id : stay) {
+                    for (size_t at = o.handed[id]; at < cut; ++at) push(*nodes_[id], ev::Deliver{o.order[at].sender, o.order[at].bytes});
+                    for (auto [other, pid] : o.processes) was_with[id].insert(other);
+                }
+                for (size_t at = cut; at < o.order.size(); ++at)
+                    if (std::find(stay.begin(), stay.end(), o.order[at].sender) != stay.end()) carried.push_back(o.order[at]);
+            }
+            for (NodeId id : machines) {
+                Node& node = *nodes_[id];
+                node.component = c.id;
+                lives_[c.id][id] = node.life;
+                if (node.daemon) c.processes[id] = node.pid;
+            }
+            for (auto [id, pid] : c.processes) {
+                Node& node = *nodes_[id];
+                c.handed[id] = 0;
+                // First who left, then who joined, as CPG tells it.
+                Component rest = c;
+                std::vector<NodeId> left;
+                for (NodeId other : was_with[id])
+                    if (!c.processes.contains(other)) left.push_back(other);
+                if (!left.empty() && rng_.chance(500)) {
+                    std::erase_if(rest.processes, [&](auto& p) { return p.first != id && !was_with[id].contains(p.first); });
+                    push(node, membership(rest, left));
+                    left.clear();
+                }
+                if (rng_.chance(500)) {
+                    tell_ring(node, c);
+                    push(node, membership(c, left));
+                } else {
+                    push(node, membership(c, left));
+                    tell_ring(node, c);
+                }
+                push(node, ev::Quorum{c.id, c.rep, c.quorate}, true);
+            }
+            c.order = std::move(carried);
+            uint64_t id = c.id;
+            components_[id] = std::move(c);
+            flush_order(components_[id]);
+        }
+    }
+
+    // ---- daemon ------------------------------------------------------------------------------------------------------------------
+    void feed(Node& node, const Event& e) {
+        node.cluster->step(e, now_ / 1000);
+        mix(e.index() + 100 * node.id);
+        for (Output& o : node.cluster->output()) std::visit([&](auto& x) { act(node, x); }, o);
+        check_often(node);
+    }
+    void act(Node& node, out::Send& o) { multicast(node, std::move(o.frame)); }
+    void act(Node& node, out::Answer& o) {
+        mix(o.reply.seq);
+        if (opt_.trace) trace(fmt::format("node {} answers {} seq {} error {}", node.id, static_cast<int>(o.reply.type), o.reply.seq, o.reply.error));
+        after(rng_.between(5, 60), [this, id = node.id, life = node.life, r = o.reply] {
+            Node& me = *nodes_[id];
+            if (!me.up || me.life != life) return;
+            KernelMirror* k = me.logs[mirror_index(r.uuid)].kernel.get();
+            if (k) k->reply(r);
+        });
+    }
+    void act(Node& node, out::OpenDisk& o) {
+        after(rng_.between(50, 2000), daemon_guard(node, [this, id = node.id, uuid = o.uuid] {
+                  feed(*nodes_[id], ev::DiskOpened{uuid, mirror_of(uuid).disk.size(), "253:9", {}});
+              }));
+    }
+    void act(Node&, out::CloseDisk&) {}
+    void act(Node& node, out::DiskRead& o) {
+        disk_op(node, o.uuid, [this, id = node.id, o] {
+            Mirror& m = mirror_of(o.uuid);
+            if (o.offset + o.length > m.disk.size()) fail("log disk read beyond its end");
+            Bytes data(m.disk.begin() + static_cast<ptrdiff_t>(o.offset), m.disk.begin() + static_cast<ptrdiff_t>(o.offset + o.length));
+            bool ok = !disk_trouble();
+            feed(*nodes_[id], ev::DiskDone{o.uuid, o.op, ok, ok ? std::move(data) : Bytes{}, ok ? "" : "Input/output error"});
+        });
+    }
+    void act(Node& node, out::DiskWrite& o) {
+        Mirror& m = mirror_of(o.uuid);
+        if (o.offset + o.data.size() > m.disk.size()) fail("log disk write beyond its end");
+        size_t index = mirror_index(o.uuid);
+        disk_op(
+            node, o.uuid,
+            [this, id = node.id, o, index] {
+                Mirror& mm = mirror_of(o.uuid);
+                Node& me = *nodes_[id];
+                disk_inflight_[{id, index}] = {};
+                bool ok = true;
+                if (disk_trouble()) {
+                    ok = false;
+                    uint32_t how = static_cast<uint32_t>(rng_.below(3));
+                    if (how == 0) {  // torn
+                        size_t keep = rng_.below(o.data.size() / 512) * 512;
+                        std::copy(o.data.begin(), o.data.begin() + static_cast<ptrdiff_t>(keep), mm.disk.begin() + static_cast<ptrdiff_t>(o.offset));
+                    } else if (how == 1 && o.data.size() == 4096 && o.offset >= disk::layout(1 << 24, mm.regions).slots_at) {  // misdirected; reading back finds it
+                        uint64_t slots_at = disk::layout(1 << 24, mm.regions).slots_at;
+                        uint64_t at = slots_at + rng_.below((mm.disk.size() - slots_at) / 4096) * 4096;
+                        std::copy(o.data.begin(), o.data.end(), mm.disk.begin() + static_cast<ptrdiff_t>(at));
+                    }
+                } else {
+                    std::copy(o.data.begin(), o.data.end(), mm.disk.begin() + static_cast<ptrdiff_t>(o.offset));
+                }
+                if (me.no_quorum_since && now_ - me.no_quorum_since > kDeadWaitMs * 1000) fail(fmt::format("I4: node {} writes the log without quorum", id));
+                feed(me, ev::DiskDone{o.uuid, o.op, ok, {}, ok ? "" : "Input/output error"});
+            },
+            &o.data, o.offset);
+    }
+    bool disk_trouble() { return disk_errors_ && now_ < chaos_until_ && rng_.chance(20); }
+    struct Inflight {
+        uint64_t offset = 0;
+        Bytes data;
+    };
+    // One at a time per log and node, in order.
+    void disk_op(Node& node, const std::string& uuid, std::function<void()> what, const Bytes* data = nullptr, uint64_t offset = 0) {
+        size_t index = mirror_index(uuid);
+        DiskQueue& q = node.logs[index].disk;
+        Inflight in;
+        if (data) in = {offset, *data};
+        q.ops.push_back([this, id = node.id, index, in = std::move(in), what = std::move(what)] {
+            Node& me = *nodes_[id];
+            disk_inflight_[{id, index}] = in;
+            after(rng_.between(50, rng_.chance(30) ? 20'000 : 600), daemon_guard(me, [this, id, index, what] {
+                      disk_inflight_[{id, index}] = {};
+                      what();
+                      Node& n = *nodes_[id];
+                      if (!n.daemon || n.logs.size() <= index) return;
+                      DiskQueue& dq = n.logs[index].disk;
+                      dq.running = false;
+                      run_disk(dq);
+                  }));
+        });
+        run_disk(q);
+    }
+    void run_disk(DiskQueue& q) {
+        if (q.running || q.ops.empty()) return;
+        q.running = true;
+        auto op = std::move(q.ops.front());
+        q.ops.pop_front();
+        op();
+    }
+    void act(Node& node, out::FlushLegs& o) {
+        after(rng_.between(50, 3000), daemon_guard(node, [this, id = node.id, uuid = o.uuid] { feed(*nodes_[id], ev::LegsFlushed{uuid, true}); }));
+    }
+    void act(Node& node, out::FindLegs& o) {
+        after(rng_.between(50, 2000), daemon_guard(node, [this, id = node.id, uuid = o.uuid] {
+                  feed(*nodes_[id], ev::Legs{uuid, static_cast<uint32_t>(mirror_of(uuid).legs.size()), true, {}});
+              }));
+    }
+    void act(Node& node, out::Copy& o) {
+        Copier& c = node.logs[mirror_index(o.uuid)].copier;
+        c.left.add(o.ranges);
+        next_copy(node, o.uuid);
+    }
+    void act(Node& node, out::CopyFirst& o) {
+        Copier& c = node.logs[mirror_index(o.uuid)].copier;
+        if (c.left.contains(o.region)) c.first.push_back(o.region);
+    }
+    void act(Node& node, out::CopyCancel& o) {
+        Copier& c = node.logs[mirror_index(o.uuid)].copier;
+        c.left.clear();
+        c.first.clear();
+        c.cancel = true;
+        if (!c.running) {
+            c.cancel = false;
+            after(10, daemon_guard(node, [this, id = node.id, uuid = o.uuid] { feed(*nodes_[id], ev::CopyIdle{uuid}); }));
+        }
+    }
+    void copy_region_now(Mirror& m, Region r) {
+        for (uint32_t b = r * kBlocksPerRegion; b < (r + 1) * kBlocksPerRegion; ++b)
+            for (size_t leg = 1; leg < m.legs.size(); ++leg) m.legs[leg][b] = m.legs[0][b];
+    }
+    void next_copy(Node& node, const std::string& uuid) {
+        size_t index = mirror_index(uuid);
+        Copier& c = node.logs[index].copier;
+        if (c.running || c.left.empty()) return;
+        Region r = c.left.ranges(1).front().start;
+        while (!c.first.empty()) {
+            Region f = c.first.front();
+            c.first.pop_front();
+            if (c.left.contains(f)) {
+                r = f;
+                break;
+            }
+        }
+        c.running = true;
+        c.current = r;
+        c.left.remove(r);
+        Mirror& m = mirrors_[index];
+        if (!m.writing[r].empty()) fail(fmt::format("I2: node {} copies region {} of {} while node {} writes it", node.id, r, uuid, *m.writing[r].begin()));
+        if (m.copying[r]) fail(fmt::format("I2: nodes {} and {} both copy region {}", node.id, m.copying[r], r));
+        m.copying[r] = node.id;
+        std::vector<uint64_t> content(m.legs[0].begin() + r * kBlocksPerRegion, m.legs[0].begin() + (r + 1) * kBlocksPerRegion);
+        after(rng_.between(300, 6000), daemon_guard(node, [this, id = node.id, uuid, index, r, content] {
+                  Node& me = *nodes_[id];
+                  Copier& cc = me.logs[index].copier;
+                  Mirror& mm = mirrors_[index];
+                  if (!mm.writing[r].empty()) fail(fmt::format("I2: region {} was written by node {} while node {} copied it", r, *mm.writing[r].begin(), id));
+                  mm.copying[r] = 0;
+                  for (size_t leg = 1; leg < mm.legs.size(); ++leg)
+                      std::copy(content.begin(), content.end(), mm.legs[leg].begin() + r * kBlocksPerRegion);
+                  cc.running = false;
+                  bool cancelled = std::exchange(cc.cancel, false);
+                  bool failed = copy_errors_ && now_ < chaos_until_ && rng_.chance(10);
+                  ev::Copied done{uuid, {}, {}, {}};
+                  (failed ? done.failed : done.done).push_back({r, 1});
+                  if (failed) done.error = "Input/output error";
+                  feed(me, done);
+                  if (!me.daemon) return;
+                  if (cancelled) feed(me, ev::CopyIdle{uuid});
+                  next_copy(me, uuid);
+              }));
+    }
+    void act(Node& node, out::Drain& o) {
+        KernelMirror* k = node.logs[mirror_index(o.uuid)].kernel.get();
+        if (!k || k->suspended()) {
+            after(10, daemon_guard(node, [this, id = node.id, uuid = o.uuid] { feed(*nodes_[id], ev::Drained{uuid, false, "busy"}); }));
+            return;
+        }
+        auto tell = daemon_guard(node, [this, id = node.id, uuid = o.uuid] { feed(*nodes_[id], ev::Drained{uuid, true, {}}); });
+        k->suspend([this, k, tell, id = node.id, life = node.life, reload = o.reload] {
+            after(100, [this, k, tell, id, life, reload] {
+                if (nodes_[id]->up && nodes_[id]->life == life) k->resume(tell, reload);
+            });
+        });
+    }
+    void act(Node& node, out::Suspend& o) {
+        KernelMirror* k = node.logs[mirror_index(o.uuid)].kernel.get();
+        if (k) k->suspend(nullptr);
+    }
+    void act(Node& node, out::Resume& o) {
+        KernelMirror* k = node.logs[mirror_index(o.uuid)].kernel.get();
+        auto tell = daemon_guard(node, [this, id = node.id, uuid = o.uuid] { feed(*nodes_[id], ev::Drained{uuid, true, {}}); });
+        if (k) k->resume(tell);
+    }
+    void act(Node& node, out::Note& o) { trace(fmt::format("node {} {}: {}", node.id, o.uuid, o.text)); }
+
+    // ---- kernel -------------------------------------------------------------------------------------------------------------------
+    void ulog_send(NodeId id, const proto::ulog::Call& call) override {
+        Node& node = *nodes_[id];
+        if (opt_.trace) trace(fmt::format("node {} kernel asks {} region {} seq {}", id, static_cast<int>(call.type), call.u64(), call.seq));
+        after(rng_.between(5, 60), daemon_guard(node, [this, id, call] { feed(*nodes_[id], ev::Call{call}); }));
+    }
+    bool daemon_listens(NodeId id) override { return nodes_[id]->daemon; }
+
+    struct LegWrite {
+        NodeId node = 0;
+        size_t mirror = 0;
+        size_t leg = 0;
+        uint32_t block = 0;
+        uint64_t value = 0;
+        uint64_t id = 0;
+        bool gone = false;
+    };
+    void land(LegWrite& w) { mirrors_[w.mirror].legs[w.leg][w.block] = w.value; }
+    void drop(LegWrite& w) {
+        w.gone = true;
+        auto& set = mirrors_[w.mirror].writing[w.block / kBlocksPerRegion];
+        if (auto it = set.find(w.node); it != set.end()) set.erase(it);
+    }
+    void leg_write(NodeId id, const Bio& bio, bool all_legs, std::function<void()> done) override {
+        size_t index = bio.id >> 48;
+        Mirror& m = mirrors_[index];
+        Node& node = *nodes_[id];
+        Region region = bio.block / kBlocksPerRegion;
+        if (node.no_quorum_since && now_ - node.no_quorum_since > kDeadWaitMs * 1000) fail(fmt::format("I4: node {} writes without quorum", id));
+        if (m.copying[region]) fail(fmt::format("I2: node {} writes region {} of {} while node {} copies it", id, region, m.uuid, m.copying[region]));
+        auto left = std::make_shared<size_t>(all_legs ? m.legs.size() : 1);
+        for (size_t leg = 0; leg < (all_legs ? m.legs.size() : 1); ++leg) {
+            leg_writes_.push_back({id, index, leg, bio.block, bio.value, ++write_ids_, false});
+            m.writing[region].insert(id);
+            uint64_t wid = write_ids_;
+            bool slow = leg == 1 && slow_leg_;
+            after(rng_.between(50, slow ? 30'000 : 1500), [this, wid, left, done] {
+                auto it = std::lower_bound(leg_writes_.begin(), leg_writes_.end(), wid, [](const LegWrite& w, uint64_t v) { return w.id < v; });
+                if (it == leg_writes_.end() || it->id != wid || it->gone) return;
+                land(*it);
+                drop(*it);
+                while (!leg_writes_.empty() && leg_writes_.front().gone) leg_writes_.pop_front();
+                if (--*left == 0) done();
+            });
+        }
+    }
+    uint64_t leg_read(NodeId, const Bio& bio) override { return mirrors_[bio.id >> 48].legs[0][bio.block]; }
+    void bio_done(NodeId id, const Bio& bio, uint64_t value) override {
+        size_t index = bio.id >> 48;
+        Mirror& m = mirrors_[index];
+        if (bio.write) {
+            m.acked[bio.block] = std::max(m.acked[bio.block], bio.value);
+            m.writer[bio.block] = 0;
+            ++m.acked_writes;
+        } else if (m.writer[bio.block] == 0) {
+            uint64_t version = value >= (1ull << 60) ? 0 : value;
+            uint64_t least = std::max(m.acked[bio.block], m.seen[bio.block]);
+            if (version < least) fail(fmt::format("node {} read version {} of block {} after version {} was seen or acknowledged", id, version, bio.block, least));
+            m.seen[bio.block] = version;
+        }
+    }
+
+    // ---- the application -------------------------------------------------------------------------------------------------------------
+    void app(NodeId id, uint64_t life) {
+        after(rng_.between(2'000, hot_ ? 20'000 : 150'000), [this, id, life] {
+            Node& node = *nodes_[id];
+            if (!node.up || node.life != life || quiet_) return;
+            app(id, life);
+            size_t index = rng_.below(mirrors_.size());
+            KernelMirror* k = node.logs[index].kernel.get();
+            if (!k || !k->active() || k->in_flight() >= depth_) return;
+            Mirror& m = mirrors_[index];
+            Bio bio;
+            bio.block = static_cast<uint32_t>(hot_ && rng_.chance(800) ? rng_.below(4) : rng_.below(m.version.size()));
+            bio.write = rng_.chance(write_permille_) && m.writer[bio.block] == 0;
+            bio.id = (uint64_t{index} << 48) | ++write_ids_;
+            if (bio.write) {
+                m.writer[bio.block] = id;
+                bio.value = ++m.version[bio.block];
+                // Whoever waits for the lock next must not go back, also if this one is lost on the way.
+            }
+            k->submit(bio);
+        });
+    }
+
+    // ---- chaos -----------------------------------------------------------------------------------------------------------------------
+    void schedule_chaos() {
+        disk_errors_ = rng_.chance(200);
+        copy_errors_ = rng_.chance(100);
+        slow_leg_ = rng_.chance(400);
+        uint64_t gap = rng_.between(200, 2500) * 1000;
+        after(gap, [this] {
+            if (now_ >= chaos_until_) return;
+            wreak();
+            schedule_chaos();
+        });
+    }
+    Node* some(bool Node::*what) {
+        std::vector<Node*> all;
+        for (auto& [id, node] : nodes_)
+            if ((*node).*what) all.push_back(node.get());
+        return all.empty() ? nullptr : all[rng_.below(all.size())];
+    }
+    void wreak() {
+        switch (rng_.below(8)) {
+            case 0:
+            case 1:
+                if (Node* node = some(&Node::up)) crash(*node);
+                break;
+            case 2:
+            case 3:
+                for (auto& [id, node] : nodes_)
+                    if (!node->up) {
+                        boot(*node);
+                        break;
+                    }
+                break;
+            case 4:
+                if (Node* node = some(&Node::daemon)) {
+                    kill_daemon(*node);
+                    restart_later(*node);
+                }
+                break;
+            case 5: {  // a link is cut: totem needs its token time to notice
+                islands_.clear();
+                if (rng_.chance(700)) {
+                    uint32_t k = static_cast<uint32_t>(rng_.between(2, 3));
+                    for (auto& [id, node] : nodes_) islands_[id] = rng_.chance(650) ? 0 : static_cast<uint32_t>(rng_.below(k));
+                }
+                for (auto& [cid, c] : components_) {
+                    std::set<uint32_t> seen;
+                    for (NodeId id : c.machines) seen.insert(island(id));
+                    if (seen.size() > 1) c.frozen = true;
+                }
+                regroup_soon(kTokenUs + rng_.below(100'000));
+                break;
+            }
+            case 6:
+                islands_.clear();
+                regroup_soon(rng_.between(1'000, 300'000));
+                break;
+            case 7:
+                if (rng_.chance(250))
+                    for (auto& [id, node] : nodes_)
+                        if (node->up) crash(*node);
+                break;
+        }
+    }
+    void restart_later(Node& node) {
+        after(rng_.between(50'000, 3'000'000), [this, id = node.id, life = node.life] {
+            Node& me = *nodes_[id];
+            if (me.up && me.life == life && !me.daemon) start_daemon(me);
+        });
+    }
+    void heal_everything() {
+        trace("everything is healed");
+        islands_.clear();
+        regroup_soon(10'000);
+        for (auto& [id, node] : nodes_) {
+            if (!node->up) boot(*node);
+            else if (!node->daemon) start_daemon(*node);
+        }
+        after(1'500'000, [this] { quiet_ = true; });
+        after(3'000'000, [this] { finish(60); });
+    }
+    void finish(int tries) {
+        std::string why;
+        for (auto& [id, node] : nodes_)
+            for (size_t i = 0; i < mirrors_.size(); ++i) {
+                auto it = node->cluster->logs().find(mirrors_[i].uuid);
+                if (it == node->cluster->logs().end()) why = fmt::format("node {} does not have log {}", id, mirrors_[i].uuid);
+                else if (it->second->phase() != Phase::active) why = fmt::format("log {} on node {} is {}", mirrors_[i].uuid, id, phase_name(it->second->phase()));
+                else if (it->second->state().unsynced_count()) why = fmt::format("log {}: {} region(s) are not in sync", mirrors_[i].uuid, it->second->state().unsynced_count());
+                else if (node->logs[i].kernel->in_flight()) why = fmt::format("node {}: {} request(s) still wait", id, node->logs[i].kernel->in_flight());
+            }
+        if (!why.empty()) {
+            if (tries == 0) describe_all();
+            if (tries == 0) fail("it never came into sync: " + why);
+            after(2'000'000, [this, tries] { finish(tries - 1); });
+            return;
+        }
+        for (Mirror& m : mirrors_) {
+            const Log* first = nullptr;
+            for (auto& [id, node] : nodes_) {
+                const Log& log = *node->cluster->logs().at(m.uuid);
+                if (first && first->state().applied == log.state().applied && first->state().encode() != log.state().encode())
+                    fail(fmt::format("I5: the states of {} differ on node {}", m.uuid, id));
+                if (!first) first = &log;
+            }
+            for (uint32_t b = 0; b < m.version.size(); ++b) {
+                for (size_t leg = 1; leg < m.legs.size(); ++leg)
+                    if (m.legs[leg][b] != m.legs[0][b])
+                        fail(fmt::format("{}: leg {} differs from leg 0 at block {} (region {}): {} against {}", m.uuid, leg, b, b / kBlocksPerRegion, m.legs[leg][b], m.legs[0][b]));
+                uint64_t v = m.legs[0][b] >= (1ull << 60) ? 0 : m.legs[0][b];
+                if (v < m.acked[b]) fail(fmt::format("{}: block {} holds version {}, but {} was acknowledged", m.uuid, b, v, m.acked[b]));
+                mix(v);
+            }
+        }
+        done_ = true;
+    }
+
+    std::string describe(const RangeSet& set) {
+        std::string out;
+        for (const Range& r : set.ranges(8)) out += fmt::format(" {}+{}", r.start, r.count);
+        return out.empty() ? " none" : out;
+    }
+    void describe_all() {
+        for (auto& [id, node] : nodes_) {
+            if (!node->daemon) continue;
+            for (const auto& [uuid, log] : node->cluster->logs()) {
+                const LogState& s = log->state();
+                trace(fmt::format("node {} {} {} held {} epoch {} raw{} torn{}", id, uuid, phase_name(log->phase()), log->held(), s.epoch, describe(s.raw), describe(s.torn)));
+                for (const auto& [n, m] : s.members)
+                    trace(fmt::format("    member {} status {} lease{} busy{} trouble {}", n, static_cast<int>(m.status), describe(m.lease), describe(m.busy), m.trouble));
+                for (const auto& [g, r] : s.reports) trace(fmt::format("    report {}{} waits for {}", g, describe(r.regions), r.waiting.size()));
+                trace("    " + log->debug());
+            }
+        }
+    }
+
+    // ---- checks ----------------------------------------------------------------------------------------------------------------------
+    void check_often(Node& node) {
+        for (const auto& [uuid, log] : node.cluster->logs()) {
+            if (log->held() > proto::kMaxHeldRequests) fail("I6: held requests");
+            if (log->phase() != Phase::active) continue;
+            const LogState& s = log->state();
+            if (s.members.size() > proto::kMaxNodes || s.reports.size() > 4096) fail("I6: state");
+        }
+        if (events_ % 211 == 0) check_crash();
+        if (events_ % 101 == 0) check_replicas();
+    }
+    // I5: whoever has applied the same messages has the same state.
+    void check_replicas() {
+        for (Mirror& m : mirrors_) {
+            std::map<std::pair<uint64_t, uint64_t>, std::pair<NodeId, Bytes>> seen;
+            for (auto& [id, node] : nodes_) {
+                if (!node->daemon) continue;
+                auto it = node->cluster->logs().find(m.uuid);
+                if (it == node->cluster->logs().end() || it->second->phase() != Phase::active) continue;
+                const LogState& s = it->second->state();
+                Bytes bytes = s.encode();
+                auto [at, fresh] = seen.try_emplace({s.applied, s.chain}, id, bytes);
+                if (!fresh && at->second.second != bytes) fail(fmt::format("I5: the states of {} differ on nodes {} and {}", m.uuid, at->second.first, id));
+            }
+        }
+    }
+    // I1: if everybody crashed now, the log disk would name every region whose legs differ or may come to differ.
+    void check_crash() {
+        for (size_t i = 0; i < mirrors_.size(); ++i) {
+            Mirror& m = mirrors_[i];
+            if (!m.has_disk) continue;
+            RangeSet differ;
+            for (Region r = 0; r < m.regions; ++r) {
+                bool d = !m.writing[r].empty();
+                for (uint32_t b = r * kBlocksPerRegion; b < (r + 1) * kBlocksPerRegion; ++b)
+                    for (size_t leg = 1; leg < m.legs.size(); ++leg) d = d || m.legs[leg][b] != m.legs[0][b];
+                if (d) differ.add(r);
+            }
+            if (differ.empty()) continue;
+            RangeSet known = after_crash(m);
+            differ.remove(known);
+            if (!differ.empty())
+                fail(fmt::format("I1: after a crash of everybody nothing would tell that region {} of {} may differ", differ.ranges(1).front().start, m.uuid));
+        }
+    }
+    RangeSet after_crash(const Mirror& m) {
+        Config c;
+        c.self = 1000;
+        c.planted = opt_.planted;
+        c.dead_wait_ms = 0;
+        Cluster solo(c);
+        Bytes image = m.disk;
+        std::deque<Event> todo;
+        todo.push_back(ev::Membership{{{1000, 1}}, {}});
+        todo.push_back(ev::Ring{1, 1000, {1000}});
+        todo.push_back(ev::ScanDone{});
+        todo.push_back(ev::Quorum{1, 1000, true});
+        proto::ulog::Call call;
+        call.luid = 1;
+        call.uuid = m.uuid;
+        call.version = 3;
+        call.seq = 1;
+        call.type = Request::ctr;
+        std::string text = ctr(m);
+        call.data.assign(text.begin(), text.end());
+        call.data.push_back(0);
+        todo.push_back(ev::Call{call});
+        call.type = Request::resume;
+        call.data.clear();
+        todo.push_back(ev::Call{call});
+        for (int round = 0; round < 300; ++round) {
+            if (todo.empty()) todo.push_back(ev::Tick{});
+            Event e = std::move(todo.front());
+            todo.pop_front();
+            solo.step(e, static_cast<TimeMs>(round * 10 + 10));
+            for (Output& o : solo.output()) {
+                if (auto* s = std::get_if<out::Send>(&o)) todo.push_back(ev::Deliver{1000, s->frame});
+                else if (auto* d = std::get_if<out::OpenDisk>(&o)) todo.push_back(ev::DiskOpened{d->uuid, image.size(), "253:9", {}});
+                else if (auto* r = std::get_if<out::DiskRead>(&o))
+                    todo.push_back(ev::DiskDone{r->uuid, r->op, true, Bytes(image.begin() + static_cast<ptrdiff_t>(r->offset), image.begin() + static_cast<ptrdiff_t>(r->offset + r->length)), {}});
+                else if (auto* w = std::get_if<out::DiskWrite>(&o)) {
+                    std::copy(w->data.begin(), w->data.end(), image.begin() + static_cast<ptrdiff_t>(w->offset));
+                    todo.push_back(ev::DiskDone{w->uuid, w->op, true, {}, {}});
+                }
+            }
+            auto it = solo.logs().find(m.uuid);
+            if (it != solo.logs().end() && it->second->phase() == Phase::active) {
+                RangeSet out = it->second->state().raw;
+                out.add(it->second->state().torn);
+                return out;
+            }
+        }
+        fail("a lone node cannot open the log after a crash of everybody");
+    }
+
+    Options opt_;
+    Rng rng_;
+    std::priority_queue<Pending> queue_;
+    uint64_t now_ = 0, order_ = 0, events_ = 0, hash_ = 0xcbf29ce484222325ull;
+    std::map<NodeId, std::unique_ptr<Node>> nodes_;
+    std::vector<Mirror> mirrors_;
+    std::map<uint64_t, Component> components_;
+    std::map<uint64_t, std::map<NodeId, uint64_t>> lives_;
+    std::map<NodeId, uint32_t> islands_;
+    std::map<std::pair<NodeId, size_t>, Inflight> disk_inflight_;
+    std::deque<LegWrite> leg_writes_;
+    uint64_t ring_seq_ = 0, write_ids_ = 0, chaos_until_ = 0;
+    uint32_t pids_ = 100, write_permille_ = 500, depth_ = 4;
+    bool hot_ = false, quiet_ = false, done_ = false, disk_errors_ = false, copy_errors_ = false, slow_leg_ = false;
+};
+
+}  // namespace
+
+Result run(const Options& options) { return World(options).run(); }
+
+}  // namespace sim
