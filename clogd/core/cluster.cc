@@ -75,7 +75,7 @@ void Cluster::on(const ev::Call& e) {
             emit(out::Note{Level::error, e.call.uuid, fmt::format("{} logs are in use, the most that one daemon serves", proto::kMaxLogs)});
         }
     }
-    if (log) {
+    if (log && (e.call.type != proto::ulog::Request::resume || log->knows(e.call.luid))) {
         log->call(e.call);
         return;
     }
@@ -86,6 +86,12 @@ void Cluster::on(const ev::Call& e) {
     r.seq = e.call.seq;
     r.type = e.call.type;
     r.error = e.call.type == proto::ulog::Request::ctr ? -ENOSPC : e.call.type == proto::ulog::Request::dtr ? 0 : -ESRCH;
+    if (e.call.type == proto::ulog::Request::resume) {
+        // Its CTR went to a daemon that is gone. A failure would make the kernel take regions for not in sync (log_kernel.cc).
+        if (orphans_.size() < proto::kMaxLogs) orphans_[e.call.uuid] = e.call;
+        emit(out::Scan{e.call.uuid});
+        return;
+    }
     emit(out::Answer{std::move(r)});
 }
 
@@ -96,7 +102,9 @@ void Cluster::on(const ev::FoundLive& e) {
         emit(out::Note{Level::error, e.uuid, fmt::format("a mirror that is in use cannot be served: {}", instance ? "too many logs" : why)});
         return;
     }
-    find_or_create(e.uuid).found_live(*instance);
+    Log& log = find_or_create(e.uuid);
+    log.found_live(*instance);
+    if (auto orphan = orphans_.extract(e.uuid)) log.adopt(orphan.mapped(), *instance);
 }
 
 void Cluster::on(const ev::ScanDone&) {

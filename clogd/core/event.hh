@@ -152,6 +152,9 @@ struct Resume {
     std::string uuid;
 };
 enum class Level : uint8_t { debug, info, notice, warning, error };
+struct Scan {  // look for a running mirror with this log; FoundLive if there is one
+    std::string uuid;
+};
 struct Note {
     Level level{};
     std::string uuid;
@@ -160,7 +163,7 @@ struct Note {
 }  // namespace out
 
 using Output = std::variant<out::Send, out::Answer, out::OpenDisk, out::CloseDisk, out::DiskRead, out::DiskWrite, out::FlushLegs, out::FindLegs,
-                            out::Copy, out::CopyFirst, out::CopyCancel, out::Drain, out::Suspend, out::Resume, out::Note>;
+                            out::Copy, out::CopyFirst, out::CopyCancel, out::Drain, out::Suspend, out::Resume, out::Scan, out::Note>;
 
 // Bugs that the simulator plants to show that it finds them. Always none outside tests/sim.
 enum class Planted : uint8_t {

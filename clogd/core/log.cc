@@ -2,7 +2,9 @@
 // How a log comes to have its state, and how the members change. See log.hh for the invariants.
 #include "clogd/core/log.hh"
 
+#include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <utility>
 
 #include <fmt/format.h>
@@ -174,11 +176,14 @@ void Log::own_slot_read(const ev::DiskDone& e, bool header) {
         uncertain_.add(c.marks);
     }
     for (const Range& range : uncertain_.ranges())
-        for (uint32_t i = 0; i < range.count && !all_uncertain_; ++i) {
-            if (marks_.size() >= disk::kMaxMarks / 2) all_uncertain_ = true;
+        for (uint32_t i = 0; i < range.count && !everything_marked_; ++i) {
+            if (marks_.size() >= disk::kMaxMarks / 2) everything_marked_ = true;
             else marks_.use(range.start + i);
         }
-    if (!found) all_uncertain_ = true;
+    if (!found) {
+        everything_marked_ = true;
+        uncertain_.add(Range{0, params_.regions()});
+    }
     own_read_ = true;
     phase_ = Phase::waiting;
     send_attach();
@@ -325,6 +330,13 @@ void Log::form_from_disk(const Bytes& bytes) {
             slots.push_back({owner, owner ? read_slot(hash, owner, image, h.regions) : SlotContent{}});
             if (!owner) slots.back().content.trusted = true;
         }
+        // A header that does not name its own place was written to the wrong one.
+        for (uint32_t i = 0; i < h.slots; ++i) {
+            const SlotContent& c = slots[i].content;
+            if (c.present && std::none_of(c.header.members.begin(), c.header.members.end(),
+                                          [&](const disk::SlotMember& m) { return m.node == slots[i].owner && m.slot == i; }))
+                trusted = false;
+        }
         for (const Found& f : slots)
             if (f.content.present && (!newest || f.content.header.epoch > newest->epoch)) newest = &f.content.header;
         // A damaged header may have been the newest.
@@ -455,7 +467,7 @@ void Log::start_slot() {
     phase_ = Phase::writing;
     membership_changed();
     slot_->set_unsynced(state_.torn, state_.raw);
-    slot_->start(state_.epoch, marks_.all(), all_uncertain_);
+    slot_->start(state_.epoch, marks_.all(), everything_marked_);
 }
 
 void Log::disk_done(const ev::DiskDone& e) {
@@ -669,7 +681,7 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
             core_held_.add(from->marks);
             core_seq_ = core_acked_ = std::max(core_seq_, from->mark_seq);
             if (suspended_) host_.emit(out::Resume{uuid_});
-            if (all_uncertain_ || !uncertain_.empty()) drain_after_ = host_.now() + 2000;
+            if (!uncertain_.empty()) drain_after_ = host_.now() + 2000;
             my_busy_ = from->busy;
             lease_asked_ = false;
             asked_want_.clear();
@@ -989,6 +1001,11 @@ void Log::freeze(const char* why) {
 
 // The slot on disk follows the state: at once when something was added, lazily when something went away.
 void Log::membership_changed() {
+    if (core_seq_ > core_acked_) {  // whoever was to vouch for these marks may not be able to any more
+        core_pending_.add(core_sent_);
+        core_sent_.clear();
+        core_acked_ = core_seq_;
+    }
     if (!slot_) return;
     disk::SlotHeader h;
     h.epoch = state_.epoch;
@@ -1004,6 +1021,8 @@ void Log::read_lost() {
     const Config& cfg = host_.config();
     for (auto& [node, m] : state_.members) {
         bool first = m.status == Member::lost_unread || m.status == Member::absent_unread;
+        // A coordinator that came later counts from when it learnt of the loss.
+        lost_at_.try_emplace(node, host_.now());
         bool again = m.status == Member::lost &&
                      (m.no_grace || cfg.planted == Planted::no_grace || host_.now() >= lost_at_[node] + cfg.dead_wait_ms);
         if (!first && !again) continue;
@@ -1090,7 +1109,7 @@ void Log::forget_local() {
     legs_asked_ = false;
     kept_ = false;
     uncertain_.clear();
-    all_uncertain_ = false;
+    everything_marked_ = false;
     own_read_ = true;
     log_failed_ = false;
     suspended_ = false;
@@ -1106,6 +1125,9 @@ void Log::tick() {
         case Phase::waiting:
             if (log_failed_ && now >= retry_at_) {
                 attach();
+            } else if (phase_ == Phase::waiting && now >= retry_at_ + 4 * kAttachRetryMs) {
+                host_.forget_messages(uuid_);
+                send_attach();
             }
             break;
         case Phase::receiving:

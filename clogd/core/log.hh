@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // One log on one node: the replicated state, this node's marks, and the answers to its kernel.
 //
-// I1  A FLUSH is answered only when every region it marks is in the slot on disk (or held by a second member, for a core log).
+// I1  A mark is answered only when its regions are in the slot on disk (or held by a second member, for a core log).
 // I2  A region is copied only under a lease, and a lease is granted only where no kernel can be writing: a region that is not
-//     in sync is refused to the kernel (its IN_SYNC or FLUSH waits), and a kernel that was writing there before is `busy`.
+//     in sync is refused to the kernel (its IN_SYNC or MARK waits), and a kernel that was writing there before is `busy`.
 // I4  Without quorum nothing is answered and the mirror is suspended; a lost node's regions wait until it cannot write.
 // I5  The state comes whole from an active member, or is formed from the log disk by one node while the others wait.
 //
@@ -56,7 +56,6 @@ struct LogHost {
 struct Instance {  // one table of the kernel's that uses the log
     proto::wire::Params params;
     std::string device;
-    std::vector<Region> marks;  // MARK requests since the last FLUSH
     bool live = false;
 };
 
@@ -82,6 +81,8 @@ class Log {
     void call(const proto::ulog::Call& call);
     static std::optional<Instance> parse_ctr(std::string_view text, std::string* why);
     void found_live(const Instance& instance);
+    void adopt(const proto::ulog::Call& resume, const Instance& instance);
+    bool knows(uint64_t luid) const { return instances_.contains(luid) || (phase_ != Phase::detached && live_luid_ == 0); }
     bool forgettable() const { return instances_.empty() && phase_ == Phase::detached; }
 
     // --- cluster
@@ -125,9 +126,8 @@ class Log {
         uint64_t luid = 0;
         proto::ulog::Call call;
         TimeMs since = 0;
-        std::vector<Region> marks;  // of a FLUSH
-        bool committed = false;     // of a FLUSH: handed to the slot, waits for the disk
-        uint64_t mark_seq = 0;      // of a FLUSH under a core log
+        std::vector<Region> marks;  // of a MARK, or of a FLUSH that carries them
+        bool committed = false;     // they were handed to the slot and wait for the disk
     };
     enum class Op : uint8_t { none, read_own_header, read_own_slots, read_header, read_slots, format, slot_write, global_header, read_dead, fold_bits, fold_header };
     enum class Verdict : uint8_t { yes, no, wait };
@@ -171,7 +171,7 @@ class Log {
     void drained_now();
     bool try_answer(Held& held);
     Verdict in_sync(Region r);
-    bool try_flush(Held& held);
+    bool try_mark(Held& held);
     void clear_region(Region r);
     void answer(const proto::ulog::Call& call, int error, Bytes data = {});
     void answer_u64(const proto::ulog::Call& call, uint64_t a);
@@ -210,7 +210,7 @@ class Log {
     Settle last_view_;
     bool detach_after_ = false;
     RangeSet uncertain_;        // after a restart of the daemon: what its predecessor had marked
-    bool all_uncertain_ = false;
+    bool everything_marked_ = false;  // the predecessor's marks are not known: the slot says "everything"
     bool own_read_ = true;      // false: the predecessor's marks are yet to be read
     std::optional<proto::ulog::Call> postsuspend_;  // waits for the detach
     std::vector<Held> resumes_;
@@ -264,7 +264,7 @@ class Log {
     std::vector<Region> sweep_;
     bool suspended_ = false;  // by this daemon, for want of quorum
     bool draining_ = false;
-    TimeMs drain_after_ = 0;
+    TimeMs drain_after_ = 0, drain_started_ = 0;
 
     // copying
     uint32_t legs_ = 0;

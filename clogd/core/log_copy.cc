@@ -34,7 +34,6 @@ RangeSet Log::my_kernel_regions() const {
     out.add(pass_);
     out.add(uncertain_);
     for (Region r : marks_.in_use()) out.add(r);
-    if (all_uncertain_) out.add(Range{0, params_.regions()});
     return out;
 }
 
@@ -169,9 +168,9 @@ void Log::plan_copies() {
 }
 
 std::string Log::debug() const {
-    return fmt::format("legs {} copying {} copy_busy {} lease_asked {} wanted {} result {}/{}/{} my_busy {} pass {} tainted {} busy_asked {} draining {} suspended {} marks {} used {}",
+    return fmt::format("legs {} copying {} copy_busy {} lease_asked {} wanted {} result {}/{}/{} my_busy {} pass {} tainted {} busy_asked {} draining {} suspended {} marks {} used {} core {}/{}/{} seq {}/{}",
                        legs_, copying_.count(), copy_busy_, lease_asked_, wanted_.count(), result_.done.size(), result_.failed.size(), result_.given_up.size(),
-                       my_busy_.count(), pass_.count(), tainted_.count(), busy_asked_.count(), draining_, suspended_, marks_.size(), marks_.used_count());
+                       my_busy_.count(), pass_.count(), tainted_.count(), busy_asked_.count(), draining_, suspended_, marks_.size(), marks_.used_count(), core_pending_.count(), core_sent_.count(), core_held_.count(), core_seq_, core_acked_);
 }
 
 void Log::note_progress() {
@@ -263,7 +262,7 @@ void Log::drain_if_stuck() {
     const bool heal = !tainted_.empty() && !trouble_sticky_ && !state_.halted() && !(self() && self()->trouble);
     if (!heal) stuck.remove(tainted_);
     bool blocks = !stuck.intersect(state_.torn).empty() || !stuck.intersect(state_.raw).empty();
-    bool tidy = all_uncertain_ || !uncertain_.empty();
+    bool tidy = !uncertain_.empty();
     if (!blocks && !tidy) {
         drain_after_ = 0;
         return;
@@ -272,6 +271,7 @@ void Log::drain_if_stuck() {
     if (blocks) drain_after_ = std::min(drain_after_, host_.now() + kDrainAfterMs);
     if (host_.now() < drain_after_) return;
     draining_ = true;
+    drain_started_ = host_.now();
     ++counters_.drains;
     host_.emit(out::Drain{uuid_, heal});
 }

@@ -25,6 +25,8 @@ using out::Level;
 // ---- CTR --------------------------------------------------------------------------------------------------------------------
 
 namespace {
+constexpr TimeMs kWedgedMs = 2000;
+
 std::vector<std::string_view> words(std::string_view text) {
     std::vector<std::string_view> out;
     while (true) {
@@ -90,7 +92,7 @@ void Log::ctr(const Call& call) {
         return;
     }
     // A kernel that lost its daemon sends CTR again and has no room for an answer; only a new table is told its log device.
-    bool again = instances_.contains(call.luid) || (instances_.empty() && phase_ != Phase::detached);
+    bool again = instances_.contains(call.luid) || (live_luid_ == 0 && phase_ != Phase::detached);
     Bytes data;
     if (instance->params.has_disk && !again && call.version >= 2) {
         data.assign(instance->device.begin(), instance->device.end());
@@ -114,10 +116,14 @@ void Log::found_live(const Instance& instance) {
     attach();
 }
 
+void Log::adopt(const Call& call, const Instance& instance) {
+    instances_.try_emplace(call.luid, instance);
+    resume(call);
+}
+
 void Log::resume(const Call& call) {
     Instance& in = instances_[call.luid];
     for (auto& [luid, other] : instances_) other.live = luid == call.luid;
-    in.marks.clear();
     const bool same = in.params == params_ && in.device == device_;
     if (phase_ == Phase::active) {
         suspended_ = false;
@@ -151,11 +157,10 @@ void Log::resume(const Call& call) {
 
 // Everything that this table had in flight has ended and its region hash is empty.
 void Log::drained_now() {
-    for (auto& [luid, in] : instances_) in.marks.clear();
     for (Region r : marks_.in_use()) marks_.idle(r, host_.now());
     uncertain_.clear();
-    if (all_uncertain_) {
-        all_uncertain_ = false;
+    if (everything_marked_) {
+        everything_marked_ = false;
         if (slot_) slot_->end_everything();
     }
     pass_.clear();
@@ -233,8 +238,18 @@ void Log::call(const Call& call) {
         return;
     }
     auto it = instances_.find(call.luid);
+    if (it == instances_.end() && phase_ != Phase::detached && live_luid_ == 0 && call.type != Request::dtr) {
+        // The mirror was found running; this is its table.
+        Instance in;
+        in.params = params_;
+        in.device = device_;
+        in.live = true;
+        it = instances_.emplace(call.luid, std::move(in)).first;
+        live_luid_ = call.luid;
+    }
     if (it == instances_.end()) {
-        // The kernel takes this for "no daemon", sends CTR and RESUME, and then the request again.
+        // The kernel takes ESRCH for "no daemon", sends CTR and RESUME, and then the request again. If that RESUME fails, it
+        // takes the region for one that is not in sync and writes to one leg: so a RESUME never comes here (Cluster::on(Call)).
         answer(call, call.type == Request::dtr ? 0 : -ESRCH);
         return;
     }
@@ -276,23 +291,15 @@ void Log::call(const Call& call) {
             for (size_t i = 0; i < call.u64_count(); ++i) {
                 if (!region_ok(call.u64(i))) return;
             }
-            for (size_t i = 0; i < call.u64_count(); ++i) in.marks.push_back(static_cast<Region>(call.u64(i)));
+            // A MARK is answered when it is durable, not at the FLUSH behind it: a daemon that dies between the two would have
+            // promised what its successor cannot know. The FLUSH itself then has nothing left to do.
             counters_.marks += call.u64_count();
-            if (call.type == Request::mark_region) {
-                if (in.marks.size() > proto::kMaxUnsyncedRanges) in.marks.erase(in.marks.begin());  // resent without end: they repeat
+            if (call.u64_count() == 0) {
                 answer(call, 0);
                 break;
             }
             Held h{call.luid, call, host_.now(), {}};
-            h.marks = std::move(in.marks);
-            in.marks.clear();
-            // A FLUSH that the kernel sends again finds its marks in the one it gave up.
-            for (Held& old : held_)
-                if (old.luid == call.luid && old.call.type == Request::flush) h.marks.insert(h.marks.end(), old.marks.begin(), old.marks.end());
-            if (h.marks.empty()) {
-                answer(call, 0);
-                break;
-            }
+            for (size_t i = 0; i < call.u64_count(); ++i) h.marks.push_back(static_cast<Region>(call.u64(i)));
             hold(std::move(h));
             break;
         }
@@ -351,10 +358,9 @@ std::string Log::status_text() const {
 void Log::hold(Held held) {
     ++counters_.held;
     for (auto it = held_.begin(); it != held_.end(); ++it)  // the kernel asks again after 15 s, under a new number
-        if (it->luid == held.luid && it->call.type == held.call.type && (held.call.type == Request::flush || it->call.data == held.call.data)) {
-            held.committed = it->committed && held.marks == it->marks;
+        if (it->luid == held.luid && it->call.type == held.call.type && it->call.data == held.call.data) {
+            held.committed = it->committed;
             held.since = it->since;
-            held.mark_seq = it->mark_seq;
             held_.erase(it);
             break;
         }
@@ -380,7 +386,8 @@ bool Log::try_answer(Held& h) {
             answer_u64(h.call, v == Verdict::yes ? 1 : 0);
             return true;
         }
-        case Request::flush: return try_flush(h);
+        case Request::mark_region:
+        case Request::flush: return try_mark(h);
         case Request::set_region_sync: {
             // Answered when the loss is recorded: in the state, and in this node's slot.
             if (!state_.raw.contains(static_cast<Region>(h.call.u64())) || (slot_ && !slot_->clean())) return false;
@@ -400,13 +407,14 @@ Log::Verdict Log::in_sync(Region r) {
         marks_.idle(r, host_.now());
         uncertain_.remove(r);
     }
-    if (my_busy_.contains(r) && !tainted_.contains(r) && !busy_asked_.contains(r) && !all_uncertain_) set_busy({}, RangeSet(std::vector<Range>{{r, 1}}));
+    if (my_busy_.contains(r) && !tainted_.contains(r) && !busy_asked_.contains(r)) set_busy({}, RangeSet(std::vector<Range>{{r, 1}}));
     if (state_.leased(r)) {
         wanted(r);
         return Verdict::wait;
     }
-    if (state_.halted()) {
-        // Nobody can copy. The stock target decides by its legs; it may write here unmarked until its table is replaced.
+    const bool wedged = draining_ && host_.now() >= drain_started_ + kWedgedMs;
+    if (state_.halted() || wedged) {
+        // Nobody can copy, or this answer keeps a suspend from ending that others wait for. The stock target decides by its legs; it may write here unmarked until its table is replaced.
         if (!tainted_.contains(r)) {
             tainted_.add(r);
             set_busy(RangeSet(std::vector<Range>{{r, 1}}), {});
@@ -426,7 +434,7 @@ bool Log::mark_durable(Region r) const {
     return core_held_.contains(r);
 }
 
-bool Log::try_flush(Held& h) {
+bool Log::try_mark(Held& h) {
     // Regions that lost their sync since the kernel asked wait as they would have then.
     bool ready = true;
     for (Region r : h.marks) {
@@ -471,7 +479,7 @@ void Log::clear_region(Region r) {
     marks_.idle(r, host_.now());
     uncertain_.remove(r);
     pass_.remove(r);
-    if (my_busy_.contains(r) && !tainted_.contains(r) && !all_uncertain_ && phase_ == Phase::active) set_busy({}, RangeSet(std::vector<Range>{{r, 1}}));
+    if (my_busy_.contains(r) && !tainted_.contains(r) && phase_ == Phase::active) set_busy({}, RangeSet(std::vector<Range>{{r, 1}}));
 }
 
 // ---- sticky marks end ----------------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ void Slot::start(uint64_t epoch, const std::vector<Region>& marks, bool everythi
         in_write_.clear();
     }
     for (PageCtl& page : pages_) page = {epoch << 24, 0, false};
+    pages_[kHeaderPage].dirty = true;  // written after the image, for it vouches for it
     image_due_ = true;
 }
 

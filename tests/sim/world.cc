@@ -353,6 +353,7 @@ class World final : public KernelHost {
         auto it = components_.find(node.component);
         if (it == components_.end() || !it->second.machines.contains(node.id)) return;  // the next regroup() takes it in
         Component& c = it->second;
+        if (auto p = c.processes.find(node.id); p != c.processes.end() && p->second == node.pid) return;
         if (c.frozen) {
             after(50'000, daemon_guard(node, [this, id = node.id] { join_group(*nodes_[id]); }));
             return;
@@ -623,6 +624,7 @@ class World final : public KernelHost {
         if (!m.writing[r].empty()) fail(fmt::format("I2: node {} copies region {} of {} while node {} writes it", node.id, r, uuid, *m.writing[r].begin()));
         if (m.copying[r]) fail(fmt::format("I2: nodes {} and {} both copy region {}", node.id, m.copying[r], r));
         m.copying[r] = node.id;
+        if (opt_.trace) trace(fmt::format("node {} copies {} region {}", node.id, m.uuid, r));
         std::vector<uint64_t> content(m.legs[0].begin() + r * kBlocksPerRegion, m.legs[0].begin() + (r + 1) * kBlocksPerRegion);
         after(rng_.between(300, 6000), daemon_guard(node, [this, id = node.id, uuid, index, r, content] {
                   Node& me = *nodes_[id];
@@ -666,6 +668,13 @@ class World final : public KernelHost {
         auto tell = daemon_guard(node, [this, id = node.id, uuid = o.uuid] { feed(*nodes_[id], ev::Drained{uuid, true, {}}); });
         if (k) k->resume(tell);
     }
+    void act(Node& node, out::Scan& o) {
+        after(rng_.between(100, 5000), daemon_guard(node, [this, id = node.id, uuid = o.uuid] {
+                  Node& me = *nodes_[id];
+                  KernelMirror* k = me.logs[mirror_index(uuid)].kernel.get();
+                  if (k) feed(me, ev::FoundLive{uuid, k->ctr()});
+              }));
+    }
     void act(Node& node, out::Note& o) { trace(fmt::format("node {} {}: {}", node.id, o.uuid, o.text)); }
 
     // ---- kernel -------------------------------------------------------------------------------------------------------------------
@@ -698,6 +707,7 @@ class World final : public KernelHost {
         Region region = bio.block / kBlocksPerRegion;
         if (node.no_quorum_since && now_ - node.no_quorum_since > kDeadWaitMs * 1000) fail(fmt::format("I4: node {} writes without quorum", id));
         if (m.copying[region]) fail(fmt::format("I2: node {} writes region {} of {} while node {} copies it", id, region, m.uuid, m.copying[region]));
+        if (opt_.trace) trace(fmt::format("node {} writes {} region {} block {} version {}{}", id, m.uuid, region, bio.block, bio.value, all_legs ? "" : " to the first leg only"));
         auto left = std::make_shared<size_t>(all_legs ? m.legs.size() : 1);
         for (size_t leg = 0; leg < (all_legs ? m.legs.size() : 1); ++leg) {
             leg_writes_.push_back({id, index, leg, bio.block, bio.value, ++write_ids_, false});
@@ -877,6 +887,7 @@ class World final : public KernelHost {
     void describe_all() {
         for (auto& [id, node] : nodes_) {
             if (!node->daemon) continue;
+            trace(fmt::format("node {} settled {} quorate {} refused {}", id, node->cluster->settled(), node->cluster->quorate(), node->cluster->counters().refused));
             for (const auto& [uuid, log] : node->cluster->logs()) {
                 const LogState& s = log->state();
                 trace(fmt::format("node {} {} {} held {} epoch {} raw{} torn{}", id, uuid, phase_name(log->phase()), log->held(), s.epoch, describe(s.raw), describe(s.torn)));
@@ -929,8 +940,11 @@ class World final : public KernelHost {
             if (differ.empty()) continue;
             RangeSet known = after_crash(m);
             differ.remove(known);
-            if (!differ.empty())
+            if (!differ.empty()) {
+                describe_all();
+                trace(fmt::format("known after a crash:{}; differ beyond it:{}", describe(known), describe(differ)));
                 fail(fmt::format("I1: after a crash of everybody nothing would tell that region {} of {} may differ", differ.ranges(1).front().start, m.uuid));
+            }
         }
     }
     RangeSet after_crash(const Mirror& m) {

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copies regions from the first leg to the others, in user space, with direct I/O. Nobody writes them meanwhile (I2 is the core's).
+//
+// Threads of its own; every result is told through `report` from one of them. A region counts as done only after the legs were
+// flushed. What somebody waits for goes first. cancel() returns at once; `idle` is told when nothing is in flight any more.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "clogd/core/range_set.hh"
+#include "clogd/io/block_device.hh"
+#include "clogd/io/mirror_device.hh"
+
+namespace clogd::io {
+
+class Copier {
+  public:
+    struct Report {
+        std::vector<Range> done, failed;
+        std::string error;
+    };
+    Copier(std::function<void(Report)> report, std::function<void()> idle);
+    ~Copier();
+
+    // Opens the legs; an error text if one cannot be opened.
+    std::string use_legs(const std::vector<Leg>& legs);
+    void copy(uint32_t region_sectors, uint64_t sectors, const std::vector<Range>& ranges);
+    void copy_first(Region region);
+    void cancel();
+    int flush();  // makes durable what the legs hold
+    uint64_t bytes_copied() const { return bytes_; }
+
+  private:
+    static constexpr size_t kThreads = 2;
+    static constexpr uint64_t kChunkBytes = 1 << 20;
+    static constexpr uint64_t kBatchBytes = 8 << 20;
+    struct LegDevice {
+        std::unique_ptr<BlockDevice> device;
+        uint64_t offset_bytes = 0;
+    };
+    void run(const std::stop_token& stop);
+    int copy_range(const std::vector<LegDevice>& legs, AlignedBuffer& buffer, Range range, std::string* error);
+    void finish(std::unique_lock<std::mutex>& lock);
+
+    std::function<void(Report)> report_;
+    std::function<void()> idle_;
+    std::mutex mutex_;
+    std::condition_variable_any wake_;
+    std::shared_ptr<std::vector<LegDevice>> legs_;
+    RangeSet todo_;
+    std::deque<Region> first_;
+    RangeSet done_;
+    uint32_t region_sectors_ = 0;
+    uint64_t sectors_ = 0;
+    size_t running_ = 0;
+    bool cancelled_ = false, urgent_ = false;
+    std::atomic<uint64_t> bytes_{0};
+    std::vector<std::jthread> threads_;
+};
+
+}  // namespace clogd::io

@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "clogd/io/daemon.hh"
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstring>
+
+#include <boost/asio/post.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "clogd/io/logging.hh"
+#include "proto/control.hh"
+
+namespace clogd::io {
+
+using nlohmann::json;
+using out::Level;
+
+namespace {
+constexpr auto kTick = std::chrono::milliseconds(50);
+}
+
+Daemon::Daemon(DaemonOptions options)
+    : options_(std::move(options)), ticker_(loop_), signals_(loop_, SIGTERM, SIGINT), cluster_(options_.core) {
+    started_ = now();
+    if (::mkdir(options_.run_directory.c_str(), 0750) < 0 && errno != EEXIST)
+        log(Level::warning, fmt::format("{} cannot be created ({}): a mirror that is suspended when this daemon dies must be resumed by hand", options_.run_directory,
+                                        std::strerror(errno)));
+    control_ = std::make_unique<Control>(loop_, options_.control_name, [this](std::string_view text) { return answer(text); });
+    if (options_.kernel) ulog_ = std::make_unique<UlogSocket>(loop_, [this](const proto::ulog::Call& call) { step(ev::Call{call}); });
+    GroupCallbacks callbacks{[this](const Event& e) { step(e); },
+                             [this](NodeId node) {
+                                 cluster_.config_mutable().self = node;
+                                 if (!scanned_) first_scan();
+                             }};
+    group_ = options_.solo ? solo_group(loop_, std::move(callbacks)) : corosync_group(loop_, std::move(callbacks));
+}
+
+Daemon::~Daemon() = default;
+
+TimeMs Daemon::now() const {
+    return static_cast<TimeMs>(std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+}
+
+int Daemon::run() {
+    signals_.async_wait([this](const boost::system::error_code& error, int) {
+        if (error) return;
+        size_t active = 0;
+        for (const auto& [uuid, l] : cluster_.logs()) active += l->phase() != Phase::detached;
+        if (active)
+            log(Level::warning, fmt::format("stopping while {} log(s) are in use: their mirrors go on where regions are warm, everything else waits until clogd runs again", active));
+        else
+            log(Level::info, "stopping");
+        sd_notify(0, "STOPPING=1");
+        loop_.stop();
+    });
+    tick();
+    sd_notify(0, "READY=1");
+    log(Level::info, fmt::format("clogd {} is running{}", CLOGD_VERSION, options_.solo ? " alone, without Corosync" : ""));
+    loop_.run();
+    return 0;
+}
+
+void Daemon::tick() {
+    if (++ticks_ % 20 == 0) {
+        sd_notify(0, "WATCHDOG=1");
+        for (const auto& [uuid, l] : cluster_.logs()) {
+            LogIo& x = io(uuid);
+            uint64_t unsynced = l->state().unsynced_count();
+            double rate = x.unsynced_before > unsynced ? static_cast<double>(x.unsynced_before - unsynced) : 0;
+            x.copy_rate = unsynced == 0 ? 0 : x.copy_rate == 0 ? rate : 0.7 * x.copy_rate + 0.3 * rate;
+            x.unsynced_before = unsynced;
+        }
+        for (auto it = logs_.begin(); it != logs_.end();) {
+            if (cluster_.logs().contains(it->first)) {
+                ++it;
+                continue;
+            }
+            reaper_.post([keep = std::move(it->second)]() mutable { keep.reset(); });  // its threads may still be busy
+            it = logs_.erase(it);
+        }
+        std::string trouble = group_->trouble();
+        if (trouble != group_trouble_) {
+            group_trouble_ = trouble;
+            sd_notifyf(0, "STATUS=%s", trouble.empty() ? "connected" : trouble.c_str());
+        }
+    }
+    step(ev::Tick{});
+    ticker_.expires_after(kTick);
+    ticker_.async_wait([this](const boost::system::error_code& error) {
+        if (!error) tick();
+    });
+}
+
+void Daemon::step(const Event& event) {
+    if (stepping_) {
+        waiting_.push_back(event);
+        return;
+    }
+    stepping_ = true;
+    cluster_.step(event, now());
+    while (true) {
+        for (Output& o : cluster_.output()) std::visit([this](auto& x) { act(x); }, o);
+        if (waiting_.empty()) break;
+        Event next = std::move(waiting_.front());
+        waiting_.pop_front();
+        cluster_.step(next, now());
+    }
+    stepping_ = false;
+}
+
+void Daemon::later(Event event) {
+    boost::asio::post(loop_, [this, e = std::move(event)] { step(e); });
+}
+
+// Before this node says anything to the others it must know which mirrors its kernel runs already.
+void Daemon::first_scan() {
+    scanned_ = true;
+    if (!options_.kernel) {
+        later(ev::ScanDone{});
+        return;
+    }
+    scanner_.post([this] {
+        for (const std::string& name : remembered_suspended(options_.run_directory)) {
+            log(Level::notice, fmt::format("resuming {}, which an earlier daemon had suspended", name));
+            std::thread([this, name] {  // blocks until its log answers
+                resume_device(name);
+                remember_suspended(options_.run_directory, name, false);
+            }).detach();
+        }
+        std::string error;
+        auto all = scan_mirrors(&error);
+        if (!all) {
+            log(Level::error, fmt::format("the running mirrors cannot be listed ({}): trying again", error));
+            std::this_thread::sleep_for(std::chrono::seconds(1));
+            boost::asio::post(loop_, [this] { first_scan(); });
+            return;
+        }
+        for (const MirrorDevice& m : *all) {
+            log(Level::notice, fmt::format("mirror {} runs already; taking up its log {}", m.name, m.log_uuid));
+            later(ev::FoundLive{m.log_uuid, m.ctr});
+        }
+        later(ev::ScanDone{});
+    });
+}
+
+Daemon::LogIo& Daemon::io(const std::string& uuid) {
+    auto& x = logs_[uuid];
+    if (!x) {
+        x = std::make_shared<LogIo>();
+        x->copier = std::make_unique<Copier>([this, uuid](Copier::Report r) { later(ev::Copied{uuid, std::move(r.done), std::move(r.failed), std::move(r.error)}); },
+                                             [this, uuid] { later(ev::CopyIdle{uuid}); });
+    }
+    return *x;
+}
+
+// ---- output ----------------------------------------------------------------------------------------------------------------------
+
+void Daemon::act(out::Send& o) { group_->send(std::move(o.frame)); }
+void Daemon::act(out::Answer& o) {
+    if (ulog_) ulog_->answer(o.reply);
+}
+void Daemon::act(out::Note& o) { log(o.level, o.uuid.empty() ? o.text : fmt::format("log {}: {}", o.uuid, o.text)); }
+
+void Daemon::act(out::OpenDisk& o) {
+    // Two mirrors with one log device would write over each other.
+    for (const auto& [uuid, l] : cluster_.logs())
+        if (uuid != o.uuid && !l->device().empty() && l->device() == o.device && l->phase() != Phase::detached && l->phase() != Phase::opening) {
+            later(ev::DiskOpened{o.uuid, 0, {}, fmt::format("it is the log of mirror {} already: give each mirror a log device of its own", uuid)});
+            return;
+        }
+    LogIo& x = io(o.uuid);
+    x.disk_worker.post([this, &x, uuid = o.uuid, device = o.device] {
+        std::string error;
+        x.disk = BlockDevice::open(device, &error);
+        later(ev::DiskOpened{uuid, x.disk ? x.disk->bytes() : 0, x.disk ? x.disk->number() : std::string(), error});
+    });
+}
+
+void Daemon::act(out::CloseDisk& o) {
+    LogIo& x = io(o.uuid);
+    x.disk_worker.post([&x] { x.disk.reset(); });
+}
+
+void Daemon::act(out::DiskRead& o) {
+    LogIo& x = io(o.uuid);
+    x.disk_worker.post([this, &x, o] {
+        AlignedBuffer buffer(o.length);
+        int r = x.disk ? x.disk->read(buffer.data(), o.length, o.offset) : -ENODEV;
+        ev::DiskDone done{o.uuid, o.op, r == 0, {}, r ? std::strerror(-r) : ""};
+        if (r == 0) done.data.assign(buffer.data(), buffer.data() + o.length);
+        later(std::move(done));
+    });
+}
+
+void Daemon::act(out::DiskWrite& o) {
+    LogIo& x = io(o.uuid);
+    x.disk_worker.post([this, &x, uuid = o.uuid, op = o.op, offset = o.offset, data = std::move(o.data)] {
+        AlignedBuffer buffer(data.size());
+        std::memcpy(buffer.data(), data.data(), data.size());
+        int r = x.disk ? x.disk->write_durable(buffer.data(), data.size(), offset) : -ENODEV;
+        later(ev::DiskDone{uuid, op, r == 0, {}, r == -EILSEQ ? "it reads back other than it was written" : r ? std::strerror(-r) : ""});
+    });
+}
+
+void Daemon::act(out::FindLegs& o) {
+    LogIo& x = io(o.uuid);
+    x.device_worker.post([this, &x, uuid = o.uuid] {
+        std::string error;
+        auto m = find_mirror(uuid, &error);
+        ev::Legs legs{uuid, 0, false, error};
+        if (m) {
+            x.mirror = *m;
+            legs.error = x.copier->use_legs(m->legs);
+            if (legs.error.empty()) legs.count = static_cast<uint32_t>(m->legs.size());
+            legs.handle_errors = m->handle_errors;
+        }
+        later(std::move(legs));
+    });
+}
+
+void Daemon::act(out::FlushLegs& o) {
+    LogIo& x = io(o.uuid);
+    x.device_worker.post([this, &x, uuid = o.uuid] {
+        int r = x.copier->flush();
+        std::string error;
+        if (r == -ENODEV)
+            if (auto m = find_mirror(uuid, &error)) {
+                x.mirror = *m;
+                r = x.copier->use_legs(m->legs).empty() ? x.copier->flush() : -ENODEV;
+            }
+        later(ev::LegsFlushed{uuid, r == 0});
+    });
+}
+
+void Daemon::act(out::Copy& o) { io(o.uuid).copier->copy(o.region_sectors, o.sectors, o.ranges); }
+void Daemon::act(out::CopyFirst& o) { io(o.uuid).copier->copy_first(o.region); }
+void Daemon::act(out::CopyCancel& o) {
+    LogIo& x = io(o.uuid);
+    x.copier->cancel();
+}
+
+void Daemon::act(out::Drain& o) {
+    LogIo& x = io(o.uuid);
+    x.device_worker.post([this, uuid = o.uuid, reload = o.reload] {
+        std::string error;
+        auto m = find_mirror(uuid, &error);
+        int r = m ? 0 : -ENODEV;
+        if (m && reload) r = reload_device(*m);
+        if (m && r == 0) {
+            remember_suspended(options_.run_directory, m->name, true);
+            r = suspend_device(m->name);
+            int back = resume_device(m->name);
+            if (r == 0) r = back;
+            remember_suspended(options_.run_directory, m->name, false);
+        }
+        later(ev::Drained{uuid, r == 0, r == 0 ? "" : !error.empty() ? error : std::strerror(-r)});
+    });
+}
+
+void Daemon::act(out::Suspend& o) {
+    LogIo& x = io(o.uuid);
+    x.device_worker.post([this, uuid = o.uuid] {
+        std::string error;
+        auto m = find_mirror(uuid, &error);
+        if (!m) {
+            log(Level::error, fmt::format("log {}: its mirror cannot be suspended: {}", uuid, error));
+            return;
+        }
+        remember_suspended(options_.run_directory, m->name, true);
+        int r = suspend_device(m->name);
+        log(r ? Level::error : Level::notice, fmt::format("mirror {} is suspended{}", m->name, r ? fmt::format(": {}", std::strerror(-r)) : ""));
+    });
+}
+
+void Daemon::act(out::Resume& o) {
+    LogIo& x = io(o.uuid);
+    x.device_worker.post([this, uuid = o.uuid] {
+        std::string error;
+        auto m = find_mirror(uuid, &error);
+        int r = m ? resume_device(m->name) : -ENODEV;
+        if (m) remember_suspended(options_.run_directory, m->name, false);
+        log(r ? Level::error : Level::notice, fmt::format("mirror {} is resumed{}", m ? m->name : uuid, r ? fmt::format(": {}", std::strerror(-r)) : ""));
+        later(ev::Drained{uuid, r == 0, error});
+    });
+}
+
+void Daemon::act(out::Scan& o) {
+    scanner_.post([this, uuid = o.uuid] {
+        std::string error;
+        if (auto m = find_mirror(uuid, &error)) later(ev::FoundLive{uuid, m->ctr});
+    });
+}
+
+// ---- control -----------------------------------------------------------------------------------------------------------------------
+
+std::string Daemon::answer(std::string_view text) {
+    auto refuse = [](const std::string& why) { return json{{"ok", false}, {"error", why}}.dump(); };
+    json request = json::parse(text, nullptr, false);
+    if (!request.is_object() || !request.contains("request") || !request["request"].is_string()) return refuse("not a request of clogctl's");
+    if (request.value("api", json(0)) != json(proto::control::kApi)) return refuse("clogctl and clogd are of different versions: install the same of both");
+    const std::string what = request["request"];
+    if (what == "status") return status();
+    if (what == "map") {
+        if (!request.contains("log") || !request["log"].is_string()) return refuse("'map' needs a log");
+        return map_of(request["log"]);
+    }
+    if (what == "dump") return dump();
+    if (what == "fenced") {
+        if (!request.contains("node") || !request["node"].is_number_unsigned() || request["node"].get<uint64_t>() == 0 || request["node"].get<uint64_t>() > UINT32_MAX)
+            return refuse("'fenced' needs a node id");
+        NodeId node = request["node"];
+        if (!cluster_.quorate()) return refuse("this node has no quorum");
+        for (NodeId n : cluster_.processes())
+            if (n == node) return refuse(fmt::format("node {} is in the cluster: it is not fenced", node));
+        step(ev::FencedNode{node});
+        return json{{"ok", true}}.dump();
+    }
+    return refuse("unknown request '" + what + "'");
+}
+
+std::string Daemon::status() {
+    json out{{"ok", true}, {"version", CLOGD_VERSION}, {"node", cluster_.config().self}, {"transport", options_.solo ? "solo" : "corosync"}, {"uptime_ms", now() - started_}};
+    out["corosync"] = {{"connected", cluster_.connected()}, {"quorate", cluster_.quorate()}, {"settled", cluster_.settled()}, {"views", cluster_.views()}};
+    if (!group_->trouble().empty()) out["corosync"]["trouble"] = group_->trouble();
+    out["nodes"] = json::array();
+    std::set<NodeId> all(cluster_.machines());
+    for (NodeId n : cluster_.processes()) all.insert(n);
+    auto processes = cluster_.processes();
+    for (NodeId n : all)
+        out["nodes"].push_back({{"id", n}, {"up", cluster_.machines().contains(n)}, {"clogd", std::find(processes.begin(), processes.end(), n) != processes.end()}});
+    out["messages"] = {{"sent", cluster_.counters().sent}, {"delivered", cluster_.counters().delivered}, {"refused", cluster_.counters().refused},
+                       {"malformed", cluster_.counters().malformed}, {"queued", group_->queued()}};
+    if (ulog_) {
+        const auto& c = ulog_->counters();
+        out["netlink"] = {{"received", c.received}, {"foreign", c.foreign}, {"malformed", c.malformed}, {"overflows", c.overflows}, {"unsent", c.unsent}};
+    }
+    out["logs"] = json::array();
+    for (const auto& [uuid, l] : cluster_.logs()) {
+        const LogState& s = l->state();
+        const LogCounters& c = l->counters();
+        const uint32_t regions = s.params.regions();
+        uint64_t leased = 0;
+        json recovering = json::array(), members = json::array();
+        static constexpr const char* names[] = {"joining", "active", "restarting", "down, log unread", "without clogd", "lost, log unread", "lost"};
+        for (const auto& [node, m] : s.members) {
+            leased += m.lease.count();
+            if (!m.lease.empty()) recovering.push_back({{"node", node}, {"regions", m.lease.count()}});
+            members.push_back({{"node", node}, {"state", names[static_cast<size_t>(m.status)]}, {"slot", m.slot}, {"busy", m.busy.count()}, {"trouble", m.trouble != 0}});
+        }
+        json log{{"uuid", uuid}, {"phase", phase_name(l->phase())}, {"type", s.params.has_disk ? "disk" : "core"}, {"device", l->device()},
+                 {"region_bytes", uint64_t{s.params.region_sectors} * 512}, {"regions", regions}, {"unsynced", s.unsynced_count()}, {"recovering", leased},
+                 {"dirty", l->marks().size()}, {"in_use", l->marks().used_count()}, {"clean", regions - std::min<uint64_t>(regions, s.unsynced_count() + l->marks().size())},
+                 {"epoch", s.epoch}, {"members", members}, {"recovered_by", recovering}, {"held_requests", l->held()}, {"log_failed", l->log_failed()}};
+        if (l->held()) log["oldest_held_ms"] = now() - l->first_held();
+        if (!l->trouble().empty()) log["trouble"] = l->trouble();
+        if (auto x = logs_.find(uuid); x != logs_.end() && x->second->copy_rate > 0 && s.unsynced_count()) {
+            log["rate_bytes_per_s"] = std::llround(x->second->copy_rate * s.params.region_sectors * 512);
+            log["seconds_left"] = std::llround(std::ceil(static_cast<double>(s.unsynced_count()) / x->second->copy_rate));
+        }
+        log["counters"] = {{"requests", c.requests}, {"marks", c.marks}, {"warm_marks", c.warm_marks}, {"clears", c.clears}, {"log_writes", c.log_writes},
+                           {"messages_sent", c.messages_sent}, {"held", c.held}, {"regions_copied", c.regions_copied}, {"leases", c.leases}, {"drains", c.drains}};
+        out["logs"].push_back(std::move(log));
+    }
+    return out.dump();
+}
+
+std::string Daemon::map_of(const std::string& uuid) {
+    auto it = cluster_.logs().find(uuid);
+    if (it == cluster_.logs().end()) return json{{"ok", false}, {"error", fmt::format("no log '{}' is in use on this node: clogctl status lists them", uuid)}}.dump();
+    const LogState& s = it->second->state();
+    auto list = [](const RangeSet& set) {
+        json a = json::array();
+        for (const Range& r : set.ranges(proto::control::kMaxRanges)) a.push_back({r.start, r.count});
+        return a;
+    };
+    RangeSet marks;
+    for (Region r : it->second->marks().all()) marks.add(r);
+    json leases = json::array();
+    for (const auto& [node, m] : s.members) leases.push_back({{"node", node}, {"regions", list(m.lease)}});
+    return json{{"ok", true}, {"uuid", uuid}, {"regions", s.params.regions()}, {"raw", list(s.raw)}, {"torn", list(s.torn)}, {"dirty", list(marks)}, {"recovering", leases}}.dump();
+}
+
+std::string Daemon::dump() {
+    std::string path = options_.run_directory + "/flight-recorder";
+    ssize_t bytes = write_flight_recorder(path);
+    json out = json::parse(status());
+    if (bytes > 0) out["flight_recorder"] = path;
+    else out["flight_recorder_error"] = fmt::format("{}: {}", path, std::strerror(static_cast<int>(-bytes)));
+    out["core"] = json::array();
+    for (const auto& [uuid, l] : cluster_.logs()) out["core"].push_back({{"uuid", uuid}, {"local", l->debug()}});
+    return out.dump();
+}
+
+}  // namespace clogd::io

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The daemon: one event loop that tells the core what happens and carries out what it asks for.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "clogd/core/cluster.hh"
+#include "clogd/io/control.hh"
+#include "clogd/io/copier.hh"
+#include "clogd/io/group.hh"
+#include "clogd/io/mirror_device.hh"
+#include "clogd/io/ulog_socket.hh"
+#include "clogd/io/worker.hh"
+
+namespace clogd::io {
+
+struct DaemonOptions {
+    bool solo = false;
+    bool kernel = true;                    // false: no netlink and no device-mapper (tests of the group and the control socket)
+    std::string control_name;
+    std::string run_directory = "/run/clogd";
+    Config core;
+};
+
+class Daemon {
+  public:
+    explicit Daemon(DaemonOptions options);
+    ~Daemon();
+    int run();  // until SIGTERM or SIGINT; the exit status
+
+  private:
+    struct LogIo {  // what one log uses outside the core
+        std::unique_ptr<BlockDevice> disk;  // touched by disk_worker only
+        Worker disk_worker, device_worker;
+        std::unique_ptr<Copier> copier;
+        MirrorDevice mirror;                // touched by device_worker only
+        uint64_t unsynced_before = 0;
+        double copy_rate = 0;               // regions per second, all nodes
+    };
+
+    void step(const Event& event);
+    void act(out::Send& o);
+    void act(out::Answer& o);
+    void act(out::OpenDisk& o);
+    void act(out::CloseDisk& o);
+    void act(out::DiskRead& o);
+    void act(out::DiskWrite& o);
+    void act(out::FlushLegs& o);
+    void act(out::FindLegs& o);
+    void act(out::Copy& o);
+    void act(out::CopyFirst& o);
+    void act(out::CopyCancel& o);
+    void act(out::Drain& o);
+    void act(out::Suspend& o);
+    void act(out::Resume& o);
+    void act(out::Scan& o);
+    void act(out::Note& o);
+
+    LogIo& io(const std::string& uuid);
+    void later(Event event);  // from any thread
+    void first_scan();
+    void tick();
+    std::string answer(std::string_view request);
+    std::string status();
+    std::string map_of(const std::string& uuid);
+    std::string dump();
+    TimeMs now() const;
+
+    DaemonOptions options_;
+    boost::asio::io_context loop_;
+    boost::asio::steady_timer ticker_;
+    boost::asio::signal_set signals_;
+    Cluster cluster_;
+    std::unique_ptr<Group> group_;
+    std::unique_ptr<UlogSocket> ulog_;
+    std::unique_ptr<Control> control_;
+    std::map<std::string, std::shared_ptr<LogIo>> logs_;
+    Worker scanner_, reaper_;
+    bool scanned_ = false, stepping_ = false;
+    std::deque<Event> waiting_;  // told while a step was under way
+    uint64_t ticks_ = 0;
+    TimeMs started_ = 0;
+    std::string group_trouble_;
+};
+
+}  // namespace clogd::io

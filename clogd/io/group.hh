@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The ordered group that carries the cluster's messages: Corosync's CPG with libquorum's verdicts, or this node alone.
+//
+// Flow control is a queue: a message that Corosync cannot take now is offered again a little later, in order; nothing sleeps. When
+// Corosync goes away, everything queued is dropped (the core starts over with Attach), and the connection is tried again.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <boost/asio/io_context.hpp>
+
+#include "clogd/core/event.hh"
+
+namespace clogd::io {
+
+class Group {
+  public:
+    virtual ~Group() = default;
+    virtual void send(Bytes frame) = 0;
+    virtual size_t queued() const = 0;
+    virtual std::string trouble() const = 0;  // why it is not connected; empty if it is
+};
+
+struct GroupCallbacks {
+    std::function<void(const Event&)> event;
+    std::function<void(NodeId)> connected;  // with this node's id, before any event
+};
+
+std::unique_ptr<Group> corosync_group(boost::asio::io_context& loop, GroupCallbacks callbacks);
+std::unique_ptr<Group> solo_group(boost::asio::io_context& loop, GroupCallbacks callbacks);
+
+}  // namespace clogd::io

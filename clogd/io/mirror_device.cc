@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "clogd/io/mirror_device.hh"
+
+#include <fcntl.h>
+#include <libdevmapper.h>
+#include <linux/dm-ioctl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <sstream>
+
+#include <fmt/format.h>
+
+namespace clogd::io {
+
+namespace {
+std::mutex dm_lock;  // libdevmapper keeps global state
+
+struct TaskFree {
+    void operator()(struct dm_task* t) const { dm_task_destroy(t); }
+};
+using DmTask = std::unique_ptr<struct dm_task, TaskFree>;
+
+void quiet(int, const char*, int, int, const char*, ...) {}
+}  // namespace
+
+std::optional<MirrorDevice> parse_mirror(const std::string& name, uint64_t sectors, const std::string& params) {
+    std::istringstream in(params);
+    std::vector<std::string> w;
+    for (std::string word; in >> word;) w.push_back(word);
+    if (w.size() < 4 || w[0] != "userspace") return std::nullopt;
+    size_t argc = 0;
+    if (std::from_chars(w[1].data(), w[1].data() + w[1].size(), argc).ec != std::errc{} || argc < 3 || w.size() < 2 + argc + 1) return std::nullopt;
+    MirrorDevice m;
+    m.name = name;
+    m.sectors = sectors;
+    m.params = params;
+    m.log_uuid = w[2];
+    size_t at = 3, log_end = 2 + argc;
+    if (w[at] == "integrated_flush") ++at;
+    if (at >= log_end || (w[at].rfind("clustered-", 0) != 0 && w[at].rfind("clustered_", 0) != 0)) return std::nullopt;
+    m.ctr = std::to_string(sectors);
+    for (; at < log_end; ++at) m.ctr += " " + w[at];
+    size_t legs = std::strtoul(w[log_end].c_str(), nullptr, 10);
+    at = log_end + 1;
+    if (legs < 2 || legs > 9 || w.size() < at + 2 * legs) return std::nullopt;
+    for (size_t i = 0; i < legs; ++i, at += 2) m.legs.push_back({w[at], std::strtoull(w[at + 1].c_str(), nullptr, 10)});
+    for (; at < w.size(); ++at)
+        if (w[at] == "handle_errors") m.handle_errors = true;
+    return m;
+}
+
+std::optional<std::vector<MirrorDevice>> scan_mirrors(std::string* error) {
+    std::lock_guard lock(dm_lock);
+    std::vector<MirrorDevice> out;
+    if (::access("/dev/mapper/control", F_OK) != 0) return out;  // no device-mapper, no mirror
+    dm_log_with_errno_init(quiet);
+    DmTask list(dm_task_create(DM_DEVICE_LIST));
+    if (!list || !dm_task_run(list.get())) {
+        *error = fmt::format("device-mapper does not answer: {}", std::strerror(errno));
+        return std::nullopt;
+    }
+    auto* names = dm_task_get_names(list.get());
+    if (!names || !names->dev) return out;
+    for (;; names = reinterpret_cast<struct dm_names*>(reinterpret_cast<char*>(names) + names->next)) {
+        DmTask table(dm_task_create(DM_DEVICE_TABLE));
+        if (table && dm_task_set_name(table.get(), names->name) && dm_task_run(table.get())) {
+            uint64_t start = 0, length = 0;
+            char *type = nullptr, *params = nullptr;
+            void* next = nullptr;
+            do {
+                next = dm_get_next_target(table.get(), next, &start, &length, &type, &params);
+                if (!type || !params || std::strcmp(type, "mirror") != 0) continue;
+                if (auto m = parse_mirror(names->name, length, params)) out.push_back(std::move(*m));
+            } while (next);
+        }
+        if (!names->next) break;
+    }
+    return out;
+}
+
+std::optional<MirrorDevice> find_mirror(const std::string& log_uuid, std::string* error) {
+    auto all = scan_mirrors(error);
+    if (!all) return std::nullopt;
+    for (MirrorDevice& m : *all)
+        if (m.log_uuid == log_uuid) return m;
+    *error = "no device with a mirror on this log is active here";
+    return std::nullopt;
+}
+
+namespace {
+int suspend_ioctl(const std::string& name, uint32_t flags) {
+    int fd = ::open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
+    if (fd < 0) return -errno;
+    struct dm_ioctl io {};
+    io.version[0] = DM_VERSION_MAJOR;
+    io.data_size = sizeof io;
+    io.data_start = sizeof io;
+    io.flags = flags;
+    std::snprintf(io.name, sizeof io.name, "%s", name.c_str());
+    int r = ::ioctl(fd, DM_DEV_SUSPEND, &io) < 0 ? -errno : 0;
+    ::close(fd);
+    return r;
+}
+}  // namespace
+
+int suspend_device(const std::string& name) { return suspend_ioctl(name, DM_SUSPEND_FLAG | DM_NOFLUSH_FLAG | DM_SKIP_LOCKFS_FLAG); }
+int resume_device(const std::string& name) { return suspend_ioctl(name, 0); }
+
+int reload_device(const MirrorDevice& mirror) {
+    std::lock_guard lock(dm_lock);
+    dm_log_with_errno_init(quiet);
+    DmTask load(dm_task_create(DM_DEVICE_RELOAD));
+    if (!load || !dm_task_set_name(load.get(), mirror.name.c_str()) ||
+        !dm_task_add_target(load.get(), 0, mirror.sectors, "mirror", mirror.params.c_str()) || !dm_task_run(load.get()))
+        return errno ? -errno : -EIO;
+    return 0;
+}
+
+void remember_suspended(const std::string& directory, const std::string& name, bool suspended) {
+    std::string path = directory + "/suspended." + name;
+    if (!suspended) {
+        ::unlink(path.c_str());
+        return;
+    }
+    int fd = ::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd >= 0) ::close(fd);
+}
+
+std::vector<std::string> remembered_suspended(const std::string& directory) {
+    std::vector<std::string> out;
+    std::error_code ec;
+    for (const auto& entry : std::filesystem::directory_iterator(directory, ec)) {
+        std::string file = entry.path().filename();
+        if (file.rfind("suspended.", 0) == 0) out.push_back(file.substr(10));
+    }
+    return out;
+}
+
+}  // namespace clogd::io

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The mirror above a log, as device-mapper shows it: which device it is, its legs, and how to suspend, resume and reload it.
+//
+// Blocking; used on workers only. Tables are read with libdevmapper, under one lock. Suspend and resume are single ioctls of their
+// own, because they may block for as long as quorum is away and must not hold that lock.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace clogd::io {
+
+struct Leg {
+    std::string device;  // major:minor
+    uint64_t offset_sectors = 0;
+};
+
+struct MirrorDevice {
+    std::string name;  // of the dm device
+    std::string log_uuid;
+    std::string ctr;   // what the kernel would send with CTR
+    uint64_t sectors = 0;
+    std::string params;
+    std::vector<Leg> legs;
+    bool handle_errors = false;
+};
+
+// Every live mirror with a `userspace ... clustered-*` log. nullopt: device-mapper cannot be asked; *error says why.
+std::optional<std::vector<MirrorDevice>> scan_mirrors(std::string* error);
+std::optional<MirrorDevice> find_mirror(const std::string& log_uuid, std::string* error);
+
+// "mirror" table line of a live device; nullopt: not ours.
+std::optional<MirrorDevice> parse_mirror(const std::string& name, uint64_t sectors, const std::string& params);
+
+int suspend_device(const std::string& name);  // without flushing or freezing: what is queued stays queued
+int resume_device(const std::string& name);
+int reload_device(const MirrorDevice& mirror);  // loads a copy of the live table; the next resume puts it in place
+
+// Devices that a daemon suspended and did not live to resume (kept as files in `directory`).
+void remember_suspended(const std::string& directory, const std::string& name, bool suspended);
+std::vector<std::string> remembered_suspended(const std::string& directory);
+
+}  // namespace clogd::io
