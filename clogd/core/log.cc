@@ -399,6 +399,7 @@ void Log::form_from_disk(const Bytes& bytes) {
         s.torn.clear();
         s.raw = params_.sync_mode == wire::kNoSync && bytes.empty() ? RangeSet{} : params_.sync_mode == wire::kNoSync && disk::decode_mirr(header_page_) ? RangeSet{} : all;
     }
+    expect_frozen(s);
     MemberState me;
     if (auto it = s.members.find(cfg.self); it != s.members.end()) me = it->second;
     else {
@@ -422,6 +423,29 @@ void Log::form_from_disk(const Bytes& bytes) {
         write_disk(Op::format, layout_.slots_at, Bytes(size_t{layout_.slots} * disk::kSlotBytes));
     else
         start_slot();
+}
+
+// Nodes that lost quorum and have yet to attach again may have kernels with marks: nothing is copied until they tell (I2).
+void Log::expect_frozen(LogState& s) {
+    for (const auto& [node, standing] : last_view_.standings) {
+        if (node == host_.config().self || standing.standing != wire::Standing::frozen || !host_.node_in_view(node) || s.members.contains(node)) continue;
+        std::set<uint16_t> taken;
+        for (const auto& [other, m] : s.members) taken.insert(m.slot);
+        MemberState m;
+        m.status = Member::demoted;
+        while (taken.contains(m.slot)) ++m.slot;
+        m.join_epoch = s.epoch + 1;
+        if (!params_.has_disk || m.slot < layout_.slots) s.members[node] = std::move(m);
+    }
+}
+
+// A region in which our kernel may go on writing at once is being copied by somebody: that ends first (I2).
+bool Log::in_the_way() {
+    MemberState* me = self();
+    if (!me || me->busy.empty()) return false;
+    for (const auto& [node, m] : state_.members)
+        if (node != host_.config().self && !m.lease.intersect(me->busy).empty()) return true;
+    return false;
 }
 
 // A core log lives in memory. It is believed only if everybody who shared it last is here with the same state.
@@ -449,6 +473,7 @@ void Log::form_from_memory() {
     } else if (params_.sync_mode != wire::kNoSync) {
         s.raw = all;
     }
+    expect_frozen(s);
     MemberState& me = s.members[cfg.self];
     me.status = Member::joining;
     me.lease.clear();
@@ -620,17 +645,15 @@ void Log::state_arrived() {
         else apply_settle(b.view);
         if (phase_ != Phase::writing) return;
     }
+    MemberState* me = self();
+    if (!me) return;
     if (params_.has_disk) {
-        MemberState* me = self();
-        if (!me || me->slot >= layout_.slots) {
+        if (me->slot >= layout_.slots) {
             restart_attach("no slot on the log disk");
             return;
         }
         start_slot();
-    } else {
-        phase_ = Phase::ready;
-        host_.send(uuid_, wire::Ready{});
-    }
+    }  // else pump() says Ready
 }
 
 // ---- messages --------------------------------------------------------------------------------------------------------------
@@ -1182,7 +1205,8 @@ void Log::pump() {
         bool stale_too = phase_ == Phase::detaching || sync_unsynced_ || !slot_->waiting();
         if (auto w = slot_->next_write(stale_too)) write_disk(Op::slot_write, w->offset, std::move(w->data));
     }
-    if (phase_ == Phase::writing && slot_ && slot_->clean() && !slot_->waiting() && ops_.empty()) {
+    const bool slot_ready = params_.has_disk ? slot_ && slot_->clean() && !slot_->waiting() && ops_.empty() : has_state_;
+    if (phase_ == Phase::writing && slot_ready && !in_the_way()) {
         if (former_ && format_) {
             disk::GlobalHeader h;
             h.uuid = uuid_;

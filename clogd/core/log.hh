@@ -138,6 +138,8 @@ class Log {
     void restart_attach(const char* why);
     void form_from_disk(const Bytes& slots);
     void form_from_memory();
+    void expect_frozen(LogState& s);
+    bool in_the_way();
     void start_slot();
     void write_disk(Op op, uint64_t offset, Bytes data);
     void read_disk(Op op, uint64_t offset, uint32_t length);

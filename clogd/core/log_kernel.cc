@@ -438,6 +438,10 @@ bool Log::try_mark(Held& h) {
     // Regions that lost their sync since the kernel asked wait as they would have then.
     bool ready = true;
     for (Region r : h.marks) {
+        if (state_.leased(r)) {  // whatever was promised before: it is being copied (I2)
+            wanted(r);
+            return false;
+        }
         if (!state_.unsynced(r) || pass_.contains(r) || marks_.used(r)) continue;
         if (tainted_.contains(r)) continue;
         if (state_.halted() && !state_.leased(r)) {

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "cmd/clogctl/show.hh"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace clogctl {
+
+using nlohmann::json;
+
+std::string bytes(double value) {
+    static constexpr const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    size_t u = 0;
+    for (; value >= 1024 && u + 1 < std::size(units); ++u) value /= 1024;
+    return value == std::floor(value) ? fmt::format("{:.0f} {}", value, units[u]) : fmt::format("{:.1f} {}", value, units[u]);
+}
+
+std::string duration(int64_t s) {
+    if (s < 60) return fmt::format("{} s", s);
+    if (s < 3600) return fmt::format("{} min {} s", s / 60, s % 60);
+    return fmt::format("{} h {} min", s / 3600, s % 3600 / 60);
+}
+
+Exit verdict(const json& status) {
+    Exit out = kFine;
+    auto worse = [&](Exit e) { out = std::max(out, e); };
+    if (!status["corosync"].value("quorate", false)) worse(kTrouble);
+    for (const json& log : status["logs"]) {
+        if (log.value("log_failed", false) || log["phase"] == "frozen") worse(kTrouble);
+        for (const json& m : log["members"])
+            if (m.value("trouble", false)) worse(kTrouble);
+        if (log.value("unsynced", 0) > 0 || log["phase"] != "active") worse(kSyncing);
+    }
+    return out;
+}
+
+std::string table(const json& s) {
+    const json& c = s["corosync"];
+    std::string out = fmt::format("clogd {} on node {}: {}\n", s.value("version", "?"), s.value("node", 0),
+                                  s.value("transport", "") == "solo" ? "alone, without Corosync"
+                                  : !c.value("connected", false)     ? "NOT CONNECTED to Corosync"
+                                  : c.value("quorate", false)        ? "quorate"
+                                                                     : "NO QUORUM, writes wait");
+    if (c.contains("trouble")) out += fmt::format("  {}\n", c["trouble"].get<std::string>());
+    out += "nodes:";
+    for (const json& n : s["nodes"]) out += fmt::format(" {}{}", n["id"].get<uint32_t>(), n.value("clogd", false) ? "" : n.value("up", false) ? " (without clogd)" : " (down)");
+    out += "\n";
+    if (s["logs"].empty()) return out + "no log is in use\n";
+    for (const json& l : s["logs"]) {
+        out += fmt::format("\nlog {}  {}{}\n", l["uuid"].get<std::string>(), l["phase"].get<std::string>(),
+                           l["type"] == "disk" ? fmt::format(", on {}{}", l["device"].get<std::string>(), l.value("log_failed", false) ? " FAILED" : "") : ", in memory");
+        const uint64_t regions = l["regions"], unsynced = l["unsynced"];
+        out += fmt::format("  {} regions of {}: {} clean, {} dirty here ({} being written), {} not in sync, {} being copied\n", regions,
+                           bytes(l["region_bytes"].get<double>()), l["clean"].get<uint64_t>(), l["dirty"].get<uint64_t>(), l["in_use"].get<uint64_t>(), unsynced,
+                           l["recovering"].get<uint64_t>());
+        if (unsynced) {
+            out += "  " + progress(l, 40);
+            for (const json& r : l["recovered_by"]) out += fmt::format("{} node {} copies {}", &r == &l["recovered_by"][0] ? ";" : ",", r["node"].get<uint32_t>(), r["regions"].get<uint64_t>());
+            out += "\n";
+        }
+        out += "  members:";
+        for (const json& m : l["members"]) {
+            out += fmt::format(" {} {}", m["node"].get<uint32_t>(), m["state"].get<std::string>());
+            if (m.value("trouble", false)) out += " CANNOT COPY";
+            out += &m == &l["members"].back() ? "\n" : ",";
+        }
+        if (l["members"].empty()) out += " none yet\n";
+        if (l.value("held_requests", 0) > 0) out += fmt::format("  {} request(s) of the kernel wait, the oldest for {} ms\n", l["held_requests"].get<uint64_t>(), l.value("oldest_held_ms", 0));
+        if (l.contains("trouble")) out += fmt::format("  ! {}\n", l["trouble"].get<std::string>());
+    }
+    return out;
+}
+
+std::string progress(const json& l, unsigned width) {
+    const double regions = std::max<double>(1, l.value("regions", 1.0)), synced = regions - l.value("unsynced", 0.0);
+    auto filled = static_cast<size_t>(synced / regions * width);
+    std::string out = fmt::format("[{}{}] {:5.1f} %", std::string(filled, '#'), std::string(width - std::min<size_t>(filled, width), '.'), std::floor(synced / regions * 1000) / 10);
+    if (l.contains("rate_bytes_per_s")) out += fmt::format(", {}/s", bytes(l["rate_bytes_per_s"].get<double>()));
+    if (l.contains("seconds_left")) out += fmt::format(", {} left", duration(l["seconds_left"].get<int64_t>()));
+    return out;
+}
+
+std::string picture(const json& map, unsigned width, unsigned rows) {
+    const uint64_t regions = std::max<uint64_t>(1, map["regions"].get<uint64_t>());
+    const uint64_t cells = std::min<uint64_t>(regions, uint64_t{width} * rows);
+    std::string cell(cells, '.');
+    auto paint = [&](const json& ranges, char c) {
+        for (const json& r : ranges) {
+            uint64_t from = r[0].get<uint64_t>() * cells / regions, to = (r[0].get<uint64_t>() + r[1].get<uint64_t>() - 1) * cells / regions;
+            for (uint64_t i = from; i <= to && i < cells; ++i) cell[i] = c;
+        }
+    };
+    paint(map["dirty"], 'd');
+    paint(map["torn"], 'x');
+    paint(map["raw"], 'X');
+    for (const json& lease : map["recovering"]) paint(lease["regions"], static_cast<char>('0' + lease["node"].get<uint32_t>() % 10));
+    std::string out;
+    for (uint64_t at = 0; at < cells; at += width) out += fmt::format("{:>10} {}\n", at * regions / cells, cell.substr(at, width));
+    return out + fmt::format("each sign stands for {} region(s): . clean  d dirty here  x to be copied again  X never copied  0-9 being copied by that node\n",
+                             (regions + cells - 1) / cells);
+}
+
+}  // namespace clogctl

@@ -1,0 +1,531 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Virtual machines that share disks and a network: a cluster with real kernels on one small machine.
+
+    lab.node(1) ──tap── bridge ──tap── lab.node(2) ...     in a network namespace of the lab's own
+         │                                  │
+         └────── leg0, leg1, log ───────────┘              raw files, the same for every machine
+
+A machine's root is the host's own, read-only, under a tmpfs: every package of the host is there, nothing a machine does lasts.
+Commands reach it through a virtio port, so a machine that is cut off from the network still answers. Everything that a lab made
+ends with it, also after Ctrl-C; a lab that fails leaves its logs in one folder and prints where.
+"""
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+BUILD = os.environ.get("CLOGD_BUILD", os.path.join(TOP, "build"))
+MIB = 1 << 20
+REGION = 512 << 10
+SLOW = float(os.environ.get("CLOGD_LAB_PATIENCE", "1"))  # multiplies every limit of patience; none of them is an assertion
+
+
+class LabError(Exception):
+    pass
+
+
+def say(text):
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+def sh(*command, check=True):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if check and done.returncode:
+        raise LabError(f"{' '.join(command)}: {done.stdout.strip()}")
+    return done.stdout
+
+
+def wait_for(what, condition, seconds=60):
+    """Waits until the condition holds; patience is generous because the machines are emulated."""
+    end = time.time() + seconds * SLOW
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.time() > end:
+            raise LabError(f"waited {seconds * SLOW:.0f} s in vain: {what}")
+        time.sleep(0.25)
+
+
+def kernels():
+    """Releases that are installed with their modules, oldest first."""
+    found = [r for r in os.listdir("/lib/modules") if os.path.exists(f"/boot/vmlinuz-{r}")]
+    return sorted(found, key=lambda r: [int(x) for x in r.split("-")[0].split("+")[0].split(".")])
+
+
+def default_kernel():
+    wanted = os.environ.get("CLOGD_LAB_KERNEL")
+    found = kernels()
+    if not found:
+        raise LabError("no kernel is installed: make deps")
+    if wanted:
+        matching = [r for r in found if r.startswith(wanted)]
+        if not matching:
+            raise LabError(f"no installed kernel begins with {wanted}: there are {', '.join(found)}")
+        return matching[-1]
+    return found[0]
+
+
+def die_with_parent():
+    ctypes.CDLL("libc.so.6").prctl(1, signal.SIGKILL)
+
+
+def initramfs(release, folder):
+    """busybox, guest-init and the few modules that the root needs."""
+    path = os.path.join(folder, f"initramfs-{release}")
+    tree = tempfile.mkdtemp(prefix="initramfs.", dir=folder)
+    for d in ("bin", "modules", "dev", "proc", "sys"):
+        os.mkdir(os.path.join(tree, d))
+    shutil.copy("/bin/busybox", os.path.join(tree, "bin/busybox"))
+    shutil.copy(os.path.join(HERE, "guest-init"), os.path.join(tree, "init"))
+    order = []
+    for module in ("9pnet_virtio", "9p", "overlay", "virtio_pci", "virtio_blk"):
+        for line in sh("modprobe", "-S", release, "--show-depends", module).splitlines():
+            words = line.split()
+            if words and words[0] == "insmod" and words[1] not in order:
+                order.append(words[1])
+    for file in order:
+        target = os.path.join(tree, "modules", os.path.basename(file))
+        if file.endswith(".xz"):
+            target = target[:-3]
+            with open(target, "wb") as out:
+                subprocess.run(["xz", "-dc", file], stdout=out, check=True)
+        else:
+            shutil.copy(file, target)
+    with open(os.path.join(tree, "modules.order"), "w") as f:
+        f.write("\n".join(os.path.basename(x).removesuffix(".xz") for x in order))
+    os.chmod(os.path.join(tree, "init"), 0o755)
+    subprocess.run(f"cd {tree} && find . | cpio -o -H newc --quiet | gzip -1 > {path}", shell=True, check=True)
+    shutil.rmtree(tree)
+    return path
+
+
+def kvm_works(kernel, ramfs):
+    """/dev/kvm may be there and still not run a stock kernel, so a real boot decides; once per machine."""
+    verdict = os.path.join(BUILD, "lab", "kvm")
+    if os.path.exists(verdict):
+        return open(verdict).read() == "yes"
+    works = False
+    if os.path.exists("/dev/kvm"):
+        try:
+            out = subprocess.run(["qemu-system-x86_64", "-M", "q35", "-accel", "kvm", "-cpu", "host", "-m", "512", "-kernel", f"/boot/vmlinuz-{kernel}",
+                                  "-initrd", ramfs, "-append", "console=ttyS0 panic=-1", "-nographic", "-no-reboot"], stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10).stdout
+            works = b"Linux version" in out
+        except (subprocess.TimeoutExpired, OSError) as e:
+            works = b"Run /init" in (getattr(e, "stdout", None) or b"")
+    with open(verdict, "w") as f:
+        f.write("yes" if works else "no")
+    return works
+
+
+class Node:
+    def __init__(self, lab, number):
+        self.lab, self.number = lab, number
+        self.process = None
+        self.folder = os.path.join(lab.folder, f"node{number}")
+        os.makedirs(self.folder, exist_ok=True)
+        self.tap = f"tap{number}"
+        self.boots = 0
+
+    # -- life ---------------------------------------------------------------------------------------------------------------
+    def start(self):
+        self.boots += 1
+        for s in ("qmp", "agent"):
+            if os.path.exists(self.socket(s)):
+                os.unlink(self.socket(s))
+        serial = [f"{self.folder}/{n}.{self.boots}.log" for n in ("console", "clogd", "corosync")]
+        disks = []
+        for name, path in self.lab.disks.items():
+            disks += ["-drive", f"file={path},if=none,id={name},format=raw,cache=none,aio=native,file.locking=off",
+                      "-device", f"virtio-blk-pci,drive={name},serial={name},share-rw=on"]
+        accel = ["-accel", "kvm", "-cpu", "host"] if self.lab.kvm else ["-accel", "tcg,thread=multi", "-cpu", "max"]
+        command = ["ip", "netns", "exec", self.lab.netns, "qemu-system-x86_64", "-M", "q35", *accel, "-m", str(self.lab.memory), "-smp", str(self.lab.cpus),
+                   "-kernel", f"/boot/vmlinuz-{self.lab.kernel}", "-initrd", self.lab.ramfs,
+                   "-append", f"console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off lab.lab={HERE} lab.node={self.number}",
+                   "-display", "none", "-no-reboot", "-monitor", "none", "-vga", "none",
+                   *(x for f in serial for x in ("-serial", f"file:{f}")),
+                   "-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
+                   "-netdev", f"tap,id=net,ifname={self.tap},script=no,downscript=no",
+                   "-device", f"virtio-net-pci,netdev=net,mac=52:54:00:77:00:{self.number:02x}",
+                   "-device", "virtio-serial", "-chardev", f"socket,id=agent,path={self.socket('agent')},server=on,wait=off",
+                   "-device", "virtserialport,chardev=agent,name=agent",
+                   "-qmp", f"unix:{self.socket('qmp')},server=on,wait=off", *disks]
+        with open(f"{self.folder}/qemu.log", "ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
+        self.answers, self.next_id, self.ready = {}, 1, threading.Event()
+        self.changed = threading.Condition()
+        self.suspended = set()
+
+    def socket(self, name):  # the path of a unix socket is short, the folder's may not be
+        return os.path.join(self.lab.sockets, f"{name}{self.number}")
+
+    def connect(self, seconds=180):
+        def agent():
+            if self.process.poll() is not None:
+                raise LabError(f"node {self.number} ended while it booted; see {self.folder}/qemu.log")
+            s = socket.socket(socket.AF_UNIX)
+            try:
+                s.connect(self.socket("agent"))
+                return s
+            except OSError:
+                return None
+        self.agent = wait_for(f"node {self.number}'s virtio port", agent, seconds)
+        threading.Thread(target=self.listen, args=(self.agent,), daemon=True).start()
+        if not self.ready.wait(seconds * SLOW):
+            raise LabError(f"node {self.number} did not boot; see {self.folder}")
+
+    def listen(self, agent):
+        pending = b""
+        while True:
+            try:
+                data = agent.recv(65536)
+            except OSError:
+                return
+            if not data:
+                return
+            pending += data
+            while b"\n" in pending:
+                line, pending = pending.split(b"\n", 1)
+                try:
+                    answer = json.loads(line)
+                except ValueError:
+                    continue
+                if answer["id"] == 0:
+                    self.ready.set()
+                    continue
+                with self.changed:
+                    self.answers[answer["id"]] = answer
+                    self.changed.notify_all()
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self):
+        """Power is cut."""
+        say(f"node {self.number} loses power")
+        self.end()
+
+    def end(self):
+        if self.alive():
+            self.process.kill()
+        if self.process:
+            self.process.wait()
+        self.process = None
+
+    def qmp(self, command, **arguments):
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(self.socket("qmp"))
+        f = s.makefile("rw")
+        f.readline()
+        for c in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
+            f.write(json.dumps(c) + "\n")
+            f.flush()
+            while True:
+                answer = json.loads(f.readline())
+                if "return" in answer or "error" in answer:
+                    break
+        s.close()
+        if "error" in answer:
+            raise LabError(f"{command}: {answer['error']['desc']}")
+        return answer["return"]
+
+    def freeze(self):
+        say(f"node {self.number} freezes")
+        self.qmp("stop")
+
+    def thaw(self):
+        say(f"node {self.number} goes on")
+        self.qmp("cont")
+
+    def cut(self):
+        say(f"node {self.number} is cut off from the network")
+        self.lab.in_net("ip", "link", "set", self.tap, "down")
+
+    def heal(self):
+        say(f"node {self.number} is back on the network")
+        self.lab.in_net("ip", "link", "set", self.tap, "up")
+
+    def throttle(self, disk, bytes_per_second):
+        """0: as fast as it can."""
+        self.qmp("block_set_io_throttle", device=disk, bps=bytes_per_second, bps_rd=0, bps_wr=0, iops=0, iops_rd=0, iops_wr=0)
+
+    # -- commands --------------------------------------------------------------------------------------------------------------
+    def run(self, command, check=True, timeout=120):
+        with self.changed:
+            number, self.next_id = self.next_id, self.next_id + 1
+        self.agent.sendall((json.dumps({"id": number, "command": command, "timeout": timeout * SLOW}) + "\n").encode())
+        end = time.time() + timeout * SLOW + 30
+        with self.changed:
+            while number not in self.answers:
+                if time.time() > end or not self.alive():
+                    raise LabError(f"node {self.number} did not answer: {command}")
+                self.changed.wait(1)
+            answer = self.answers.pop(number)
+        if check and answer["status"]:
+            raise LabError(f"node {self.number}: '{command}' ended with {answer['status']}: {answer['output'].strip()}")
+        return answer["output"] if check else (answer["status"], answer["output"])
+
+    def background(self, command, timeout=600):
+        """Starts a command; the returned function waits for it and gives (status, output)."""
+        box = {}
+        thread = threading.Thread(target=lambda: box.update(r=self.try_run(command, timeout)), daemon=True)
+        thread.start()
+
+        def result():
+            thread.join()
+            return box["r"]
+        return result
+
+    def try_run(self, command, timeout):
+        try:
+            return self.run(command, check=False, timeout=timeout)
+        except LabError as e:
+            return 255, str(e)
+
+    # -- cluster ---------------------------------------------------------------------------------------------------------------
+    def start_corosync(self):
+        nodes = "".join(f"  node {{ nodeid: {n.number} name: node{n.number} ring0_addr: 10.77.0.{n.number} }}\n".replace(" name", "\n    name")
+                        .replace(" ring0", "\n    ring0").replace("{ ", "{\n    ").replace(" }", "\n  }") for n in self.lab.nodes)
+        conf = (f"totem {{\n  version: 2\n  cluster_name: lab\n  transport: knet\n  token: {self.lab.token}\n  crypto_cipher: none\n  crypto_hash: none\n}}\n"
+                f"nodelist {{\n{nodes}}}\nquorum {{\n  provider: corosync_votequorum\n}}\nlogging {{\n  to_stderr: yes\n  to_syslog: no\n}}\n"
+                "system {\n  sched_rr: no\n  move_to_root_cgroup: no\n}\n")
+        self.run(f"mkdir -p /etc/corosync && cat > /etc/corosync/corosync.conf <<'X'\n{conf}X\nsetsid corosync -f > /dev/ttyS2 2>&1 < /dev/null &")
+
+    def start_clogd(self, options=""):
+        self.run(f"setsid {BUILD}/bin/clogd -f {options} > /dev/ttyS1 2>&1 < /dev/null & for i in $(seq 200); do {BUILD}/bin/clogctl version > /dev/null 2>&1 && break; sleep 0.1; done")
+
+    def kill_clogd(self, sig="KILL"):
+        self.run(f"pkill -{sig} -x clogd")
+
+    def status(self):
+        code, out = self.run(f"{BUILD}/bin/clogctl status --json", check=False)
+        try:
+            return json.loads(out)
+        except ValueError:
+            return {"ok": False, "error": out, "logs": []}
+
+    def log_status(self, mirror):
+        for log in self.status().get("logs", []):
+            if log["uuid"] == mirror.uuid:
+                return log
+        return None
+
+
+class Mirror:
+    """A stock mirror over leg0, leg1 with the cluster's log, on some or all nodes."""
+
+    def __init__(self, lab, name="m0", log="log", size_mib=None, legs=("leg0", "leg1"), region=REGION, extra="", features="1 handle_errors", uuid=None):
+        self.lab, self.name, self.log, self.legs, self.region, self.extra, self.features = lab, name, log, legs, region, extra, features
+        self.uuid = uuid or f"LVM-{name}"
+        size = size_mib * MIB if size_mib else lab.sizes[legs[0]]
+        self.sectors = size // 512
+        self.regions = -(-size // region)
+
+    def table(self):
+        rs = self.region // 512
+        extra = f" {self.extra}" if self.extra else ""
+        log = f"clustered-disk {self.lab.path(self.log)} {rs}{extra}" if self.log else f"clustered-core {rs}{extra}"
+        argc = 1 + len(log.split())
+        legs = " ".join(f"{self.lab.path(leg)} 0" for leg in self.legs)
+        return f"0 {self.sectors} mirror userspace {argc} {self.uuid} {log} {len(self.legs)} {legs} {self.features}"
+
+    def create(self, *nodes):
+        results = [(n, n.background(f"dmsetup create {self.name} --table '{self.table()}'", 120)) for n in (nodes or self.lab.nodes)]
+        for n, result in results:
+            status, out = result()
+            if status:
+                raise LabError(f"node {n.number}: dmsetup create {self.name}: {out}")
+
+    def remove(self, *nodes):
+        for n in nodes or [n for n in self.lab.nodes if n.alive()]:
+            n.run(f"dmsetup remove --retry {self.name}")
+
+    @property
+    def path(self):
+        return f"/dev/mapper/{self.name}"
+
+    def in_sync(self, *nodes):
+        for n in nodes or [n for n in self.lab.nodes if n.alive()]:
+            words = n.run(f"dmsetup status {self.name}").split()
+            done, total = words[words.index("mirror") + 4 if len(self.legs) == 2 else words.index("mirror") + 2 + len(self.legs)].split("/")
+            if done != total:
+                return False
+            log = n.log_status(self)
+            if not log or log["phase"] != "active" or log["unsynced"]:
+                return False
+        return True
+
+    def wait_sync(self, *nodes, seconds=180):
+        wait_for(f"{self.name} in sync", lambda: self.in_sync(*nodes), seconds)
+
+    def legs_identical(self):
+        """Compares the legs on the host, beneath every cache of the machines."""
+        for n in self.lab.nodes:
+            if n.alive():
+                n.run("sync")
+        paths = [self.lab.disks[leg] for leg in self.legs]
+        differ = set()
+        for other in paths[1:]:
+            with open(paths[0], "rb") as a, open(other, "rb") as b:
+                for r in range(self.regions):
+                    x, y = a.read(self.region), b.read(self.region)
+                    if x != y:
+                        differ.add(r)
+        return sorted(differ)
+
+    def check_legs(self):
+        differ = self.legs_identical()
+        if differ:
+            raise LabError(f"the legs of {self.name} differ in {len(differ)} regions: {differ[:10]}")
+        say(f"the legs of {self.name} are identical")
+
+
+class Lab:
+    def __init__(self, nodes=3, disks=None, cpus=1, memory=640, token=1000, name=None, kernel=None):
+        self.sizes = disks or {"leg0": 64 * MIB, "leg1": 64 * MIB, "log": 4 * MIB}
+        self.cpus, self.memory, self.token = cpus, memory, token
+        self.kernel = kernel or default_kernel()
+        self.name = name or os.path.basename(sys.argv[0]).removesuffix(".py")
+        root = os.path.join(BUILD, "lab")
+        os.makedirs(root, exist_ok=True)
+        self.folder = tempfile.mkdtemp(prefix=f"{self.name}-", dir=root)
+        self.sockets = tempfile.mkdtemp(prefix="clogd-lab-")
+        self.netns = f"clogd-lab-{os.getpid()}-{os.path.basename(self.folder)[-4:]}"
+        self.disks = {}
+        self.nodes = []
+        self.count = nodes
+
+    def node(self, number):
+        return self.nodes[number - 1]
+
+    def path(self, disk):
+        """Each disk is a linear device of its own on each node, so that it can fail there."""
+        return f"/dev/mapper/{disk}"
+
+    def in_net(self, *command):
+        return sh("ip", "netns", "exec", self.netns, *command)
+
+    def __enter__(self):
+        try:
+            self.build()
+        except BaseException:
+            self.clean(failed=True)
+            raise
+        return self
+
+    def build(self):
+        self.ramfs = initramfs(self.kernel, self.folder)
+        self.kvm = kvm_works(self.kernel, self.ramfs)
+        say(f"{self.count} node(s), Linux {self.kernel}, {'KVM' if self.kvm else 'emulated'}")
+        for name, size in self.sizes.items():
+            self.disks[name] = os.path.join(self.folder, name + ".img")
+            with open(self.disks[name], "wb") as f:
+                f.truncate(size)
+        sh("ip", "netns", "add", self.netns)
+        self.in_net("ip", "link", "set", "lo", "up")
+        self.in_net("ip", "link", "add", "br0", "type", "bridge")
+        self.in_net("ip", "link", "set", "br0", "up")
+        for number in range(1, self.count + 1):
+            node = Node(self, number)
+            self.in_net("ip", "tuntap", "add", node.tap, "mode", "tap")
+            self.in_net("ip", "link", "set", node.tap, "master", "br0", "up")
+            self.nodes.append(node)
+        self.boot(*self.nodes)
+
+    def boot(self, *nodes):
+        for n in nodes:
+            n.start()
+        for n in nodes:
+            n.connect()
+            script = "\n".join(f"dev=$(readlink -f /dev/disk/by-id/virtio-{d}); dmsetup create {d} --table \"0 $(blockdev --getsz $dev) linear $dev 0\""
+                               for d in self.disks)
+            n.run(script)
+        say(f"node(s) {', '.join(str(n.number) for n in nodes)} booted")
+
+    def start_cluster(self, *nodes, options=""):
+        nodes = nodes or self.nodes
+        for n in nodes:
+            n.start_corosync()
+        for n in nodes:
+            n.start_clogd(options)
+        alive = sum(1 for n in self.nodes if n.alive())
+        for n in nodes:
+            wait_for(f"node {n.number} in the cluster", lambda n=n: (s := n.status()).get("ok") and s["corosync"]["settled"]
+                     and sum(1 for x in s["nodes"] if x["clogd"]) >= min(alive, len(nodes)), 120)
+        say("the cluster is quorate")
+
+    def fill(self, disk, pattern=None):
+        """Contents from outside, before the machines use the disk."""
+        with open(self.disks[disk], "r+b") as f:
+            left = self.sizes[disk]
+            while left:
+                n = min(left, MIB)
+                f.write(os.urandom(n) if pattern is None else bytes([pattern]) * n)
+                left -= n
+
+    def fail_disk(self, disk, *nodes):
+        for n in nodes or self.nodes:
+            say(f"node {n.number}: {disk} fails")
+            n.run(f"dmsetup load {disk} --table \"0 $(blockdev --getsz /dev/mapper/{disk}) error\" && dmsetup suspend --nolockfs --noflush {disk} && dmsetup resume {disk}")
+
+    def restore_disk(self, disk, *nodes):
+        for n in nodes or self.nodes:
+            n.run(f"dev=$(readlink -f /dev/disk/by-id/virtio-{disk}); dmsetup load {disk} --table \"0 $(blockdev --getsz $dev) linear $dev 0\" && "
+                  f"dmsetup suspend --nolockfs --noflush {disk} && dmsetup resume {disk}")
+
+    def __exit__(self, kind, error, trace):
+        if kind is not None and kind is not SystemExit:
+            self.collect()
+        self.clean(failed=kind is not None)
+        if kind is not None and issubclass(kind, LabError):
+            print(f"FAILED: {self.name}: {error}", file=sys.stderr)
+
+    def collect(self):
+        for n in self.nodes:
+            if not n.alive() or not n.ready.is_set():
+                continue
+            try:
+                n.qmp("cont")
+                for name, command in (("dmesg", "dmesg"), ("status.json", f"timeout 10 {BUILD}/bin/clogctl status --json"), ("dump", f"timeout 20 {BUILD}/bin/clogctl dump"),
+                                      ("dm-table", "dmsetup table"), ("processes", "ps axfl")):
+                    with open(f"{n.folder}/{name}", "w") as f:
+                        f.write(n.run(command, check=False, timeout=20)[1])
+            except (LabError, OSError):
+                pass
+
+    def clean(self, failed):
+        for n in self.nodes:
+            n.end()
+        subprocess.run(["ip", "netns", "del", self.netns], stderr=subprocess.DEVNULL)
+        shutil.rmtree(self.sockets, ignore_errors=True)
+        if failed:
+            for path in list(self.disks.values()) + [getattr(self, "ramfs", "")]:
+                if path and os.path.exists(path):
+                    os.unlink(path)
+            print(f"logs of every node: {self.folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def story(function, **options):
+    """Runs a scenario: `story(tell)` at the end of its file."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with Lab(**options) as lab:
+            function(lab)
+        say(f"passed: {lab.name}")
+    except LabError as e:
+        print(f"FAILED: {e}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
