@@ -292,6 +292,21 @@ class Node:
         except LabError as e:
             return 255, str(e)
 
+    def load(self, mode, device, **options):
+        """Starts tests/lab/load.py; the returned function waits for it and gives its figures."""
+        words = " ".join(f"--{k.replace('_', '-')} {v}" if v is not True else f"--{k.replace('_', '-')}" for k, v in options.items())
+        result = self.background(f"/usr/bin/python3 {HERE}/load.py {mode} {device} {words}", timeout=float(options.get("seconds", 5)) + 180)
+
+        def figures():
+            status, out = result()
+            try:
+                found = json.loads(out.strip().splitlines()[-1])
+            except (ValueError, IndexError):
+                raise LabError(f"node {self.number}: the load ended with {status}: {out.strip()}") from None
+            found["status"] = status
+            return found
+        return figures
+
     # -- cluster ---------------------------------------------------------------------------------------------------------------
     def start_corosync(self):
         nodes = "".join(f"  node {{ nodeid: {n.number} name: node{n.number} ring0_addr: 10.77.0.{n.number} }}\n".replace(" name", "\n    name")
@@ -313,6 +328,12 @@ class Node:
             return json.loads(out)
         except ValueError:
             return {"ok": False, "error": out, "logs": []}
+
+    def expect(self, load, what="load", errors=0):
+        """The figures of a load that must have seen no error and nothing old."""
+        if load["errors"] > errors or load["went_back"] or load["older_than_acked"]:
+            raise LabError(f"node {self.number}: {what}: {load}")
+        return load
 
     def log_status(self, mirror):
         for log in self.status().get("logs", []):
