@@ -14,6 +14,7 @@ using out::Level;
 
 namespace {
 constexpr size_t kStandingsPerHello = 200;
+constexpr TimeMs kRejoinMs = 5000;
 }
 
 Cluster::Cluster(Config config) : config_(config) {}
@@ -150,10 +151,11 @@ void Cluster::on(const ev::Quorum& e) {
     bool was = quorate();
     quorum_ring_ = {e.ring_seq, e.ring_rep};
     quorate_ = e.quorate || config_.planted == Planted::ignore_quorum;
-    // I4: the verdict counts for the ring that it was given for; a verdict "no" counts at once.
+    // I4: a verdict "yes" counts for the ring that it was given for; a "no" counts at once, whichever ring it means.
     if (!quorate_) {
         if (was || settled_) note(Level::warning, "quorum is lost: nothing is written until it is back");
-        view_broke();
+        settled_ = false;
+        if (quorum_ring_ == ring_) view_broke();  // else what was said in the present ring may still hold
         for (auto& [uuid, log] : logs_) log->freeze("this node has no quorum");
         return;
     }
@@ -413,6 +415,14 @@ void Cluster::on(const ev::FencedNode& e) {
 }
 
 void Cluster::on(const ev::Tick&) {
+    // Everybody has quorum and has said Hello, yet this node missed one (verdicts and memberships come by separate ways): it
+    // leaves the group and comes back, which makes a view of its own.
+    if (settled_ || !greeted_) unsettled_since_ = now_;
+    if (now_ >= unsettled_since_ + kRejoinMs) {
+        unsettled_since_ = now_;
+        note(Level::warning, "the view does not settle: joining the group again");
+        emit(out::Rejoin{});
+    }
     for (auto& [uuid, log] : logs_) log->tick();
 }
 

@@ -106,7 +106,7 @@ class Cluster final : private LogHost {
     proto::wire::ViewId view_;
     bool settled_ = false, greeted_ = false;
     std::map<NodeId, Greeting> greetings_;
-    TimeMs last_loss_ = 0;
+    TimeMs last_loss_ = 0, unsettled_since_ = 0;
     uint16_t version_ = proto::wire::kVersion;
     uint64_t views_ = 0;
     std::map<std::string, Entry> directory_;

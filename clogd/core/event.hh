@@ -155,6 +155,7 @@ enum class Level : uint8_t { debug, info, notice, warning, error };
 struct Scan {  // look for a running mirror with this log; FoundLive if there is one
     std::string uuid;
 };
+struct Rejoin {};  // leave the group and join it again; Disconnected comes first
 struct Note {
     Level level{};
     std::string uuid;
@@ -163,7 +164,7 @@ struct Note {
 }  // namespace out
 
 using Output = std::variant<out::Send, out::Answer, out::OpenDisk, out::CloseDisk, out::DiskRead, out::DiskWrite, out::FlushLegs, out::FindLegs,
-                            out::Copy, out::CopyFirst, out::CopyCancel, out::Drain, out::Suspend, out::Resume, out::Scan, out::Note>;
+                            out::Copy, out::CopyFirst, out::CopyCancel, out::Drain, out::Suspend, out::Resume, out::Scan, out::Rejoin, out::Note>;
 
 // Bugs that the simulator plants to show that it finds them. Always none outside tests/sim.
 enum class Planted : uint8_t {

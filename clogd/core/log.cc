@@ -229,7 +229,7 @@ void Log::become_former() {
     phase_ = Phase::forming;
     header_page_.clear();
     retry_at_ = 0;
-    if (params_.has_disk) return;  // tick() begins when nobody can still be writing the disk
+    if (params_.has_disk) return;  // pump() begins when nobody can still be writing the disk
     form_from_memory();
 }
 
@@ -1156,11 +1156,6 @@ void Log::tick() {
         case Phase::receiving:
             if (now >= retry_at_) send_attach();
             break;
-        case Phase::forming:
-            // I4: somebody out of sight may still be writing its slot.
-            if (params_.has_disk && ops_.empty() && header_page_.empty() && (host_.last_loss() == 0 || now >= host_.last_loss() + host_.config().dead_wait_ms))
-                read_disk(Op::read_header, 0, disk::kPageBytes);
-            break;
         case Phase::active: {
             sweep();
             if (sync_unsynced_ && now >= synced_unsynced_at_ + 1000) {
@@ -1191,6 +1186,10 @@ void Log::tick() {
 }
 
 void Log::pump() {
+    // I4: before the log disk is read, whoever is out of sight must have stopped writing its slot.
+    if (phase_ == Phase::forming && params_.has_disk && ops_.empty() && header_page_.empty() &&
+        (host_.last_loss() == 0 || host_.now() >= host_.last_loss() + host_.config().dead_wait_ms))
+        read_disk(Op::read_header, 0, disk::kPageBytes);
     if (phase_ == Phase::active) {
         read_lost();
         serve_transfers();
@@ -1222,7 +1221,7 @@ void Log::pump() {
             host_.send(uuid_, wire::Ready{});
         }
     }
-    if (phase_ == Phase::detaching && (!slot_ || (slot_->clean() && !slot_->stale() && !slot_->waiting() && ops_.empty()) || log_failed_)) {
+    if (phase_ == Phase::detaching && !copy_busy_ && (!slot_ || (slot_->clean() && !slot_->stale() && !slot_->waiting() && ops_.empty()) || log_failed_)) {
         phase_ = Phase::leaving;
         host_.send(uuid_, wire::Detach{});
     }

@@ -60,6 +60,7 @@ class Daemon {
     void act(out::Suspend& o);
     void act(out::Resume& o);
     void act(out::Scan& o);
+    void act(out::Rejoin&) { group_->rejoin(); }
     void act(out::Note& o);
 
     LogIo& io(const std::string& uuid);

@@ -36,6 +36,11 @@ class Corosync final : public Group {
         queue_.push_back(std::move(frame));
         if (!offering_) flush();
     }
+    void rejoin() override {
+        asio::post(loop_, [this, life = life_] {
+            if (life == life_ && connected_) failed("the group", CS_ERR_TRY_AGAIN);
+        });
+    }
     size_t queued() const override { return queue_.size(); }
     std::string trouble() const override { return connected_ ? std::string() : trouble_; }
 
@@ -179,6 +184,7 @@ class Solo final : public Group {
     void send(Bytes frame) override {
         asio::post(loop_, [this, f = std::move(frame)]() mutable { callbacks_.event(ev::Deliver{1, std::move(f)}); });
     }
+    void rejoin() override {}
     size_t queued() const override { return 0; }
     std::string trouble() const override { return {}; }
 

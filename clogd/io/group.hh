@@ -19,6 +19,7 @@ class Group {
   public:
     virtual ~Group() = default;
     virtual void send(Bytes frame) = 0;
+    virtual void rejoin() = 0;
     virtual size_t queued() const = 0;
     virtual std::string trouble() const = 0;  // why it is not connected; empty if it is
 };

@@ -261,15 +261,18 @@ class Node:
 
     # -- commands --------------------------------------------------------------------------------------------------------------
     def run(self, command, check=True, timeout=120):
-        with self.changed:
+        changed, life = self.changed, self.boots  # a machine that is started again has new ones
+        with changed:
             number, self.next_id = self.next_id, self.next_id + 1
         self.agent.sendall((json.dumps({"id": number, "command": command, "timeout": timeout * SLOW}) + "\n").encode())
         end = time.time() + timeout * SLOW + 30
-        with self.changed:
-            while number not in self.answers:
+        with changed:
+            while life == self.boots and number not in self.answers:
                 if time.time() > end or not self.alive():
-                    raise LabError(f"node {self.number} did not answer: {command}")
-                self.changed.wait(1)
+                    break
+                changed.wait(1)
+            if life != self.boots or number not in self.answers:
+                raise LabError(f"node {self.number} did not answer: {command}")
             answer = self.answers.pop(number)
         if check and answer["status"]:
             raise LabError(f"node {self.number}: '{command}' ended with {answer['status']}: {answer['output'].strip()}")

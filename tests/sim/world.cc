@@ -336,6 +336,7 @@ class World final : public KernelHost {
                       if (q->quorate) me.no_quorum_since = 0;
                       else if (!me.no_quorum_since) me.no_quorum_since = now_;
                   }
+                  if (opt_.trace && !std::holds_alternative<ev::Deliver>(e)) trace(fmt::format("node {} is told event {} {}", id, e.index(), std::holds_alternative<ev::Membership>(e) ? std::get<ev::Membership>(e).members.size() : 0));
                   feed(me, e);
                   pump_inbox(me, quorum);
               }));
@@ -648,7 +649,7 @@ class World final : public KernelHost {
     }
     void act(Node& node, out::Drain& o) {
         KernelMirror* k = node.logs[mirror_index(o.uuid)].kernel.get();
-        if (!k || k->suspended()) {
+        if (!k) {
             after(10, daemon_guard(node, [this, id = node.id, uuid = o.uuid] { feed(*nodes_[id], ev::Drained{uuid, false, "busy"}); }));
             return;
         }
@@ -673,6 +674,17 @@ class World final : public KernelHost {
                   Node& me = *nodes_[id];
                   KernelMirror* k = me.logs[mirror_index(uuid)].kernel.get();
                   if (k) feed(me, ev::FoundLive{uuid, k->ctr()});
+              }));
+    }
+    void act(Node& node, out::Rejoin&) {
+        after(10, daemon_guard(node, [this, id = node.id] {
+                  Node& me = *nodes_[id];
+                  me.inbox.events.clear();
+                  me.quorum_inbox.events.clear();
+                  if (auto it = components_.find(me.component); it != components_.end() && it->second.processes.erase(id)) process_change(me.component, id);
+                  me.pid = ++pids_;
+                  feed(me, ev::Disconnected{});
+                  after(500'000, daemon_guard(me, [this, id] { join_group(*nodes_[id]); }));
               }));
     }
     void act(Node& node, out::Note& o) { trace(fmt::format("node {} {}: {}", node.id, o.uuid, o.text)); }

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// libFuzzer over every decoder of bytes from outside. FUZZ_TARGET picks one; a crash or a sanitizer's report is a finding.
+#include <cstdlib>
+#include <cstring>
+
+#include "clogd/core/cluster.hh"
+#include "clogd/core/slot.hh"
+#include "clogd/io/mirror_device.hh"
+#include "proto/ulog.hh"
+#include "proto/wire.hh"
+
+using namespace proto;
+
+namespace {
+
+void check(bool ok) {
+    if (!ok) std::abort();
+}
+
+// A checksum would keep the fuzzer out, so it is mended first.
+void fuzz_wire(ByteView bytes) {
+    Bytes frame(bytes.begin(), bytes.end());
+    if (frame.size() < 20) return;
+    uint32_t crc = crc32c(ByteView(frame).first(frame.size() - 4));
+    for (int i = 0; i < 4; ++i) frame[frame.size() - 4 + static_cast<size_t>(i)] = static_cast<uint8_t>(crc >> (8 * i));
+    if (auto m = wire::decode(frame)) {
+        Bytes again = wire::encode(*m);
+        if (again.size() <= kMaxMessageBytes) check(wire::decode(again).has_value());
+    }
+}
+
+void fuzz_ulog(ByteView bytes) {
+    if (auto call = ulog::decode(bytes)) {
+        check(call->uuid.size() <= kMaxUuid && call->data.size() <= bytes.size());
+        std::string why;
+        clogd::Log::parse_ctr(call->text(), &why);
+    }
+}
+
+void fuzz_ctr(ByteView bytes) {
+    std::string why;
+    auto in = clogd::Log::parse_ctr({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, &why);
+    check(in.has_value() || !why.empty());
+    if (in) check(in->params.regions() > 0 && (in->params.region_sectors & (in->params.region_sectors - 1)) == 0);
+    clogd::io::parse_mirror("x", 64, std::string(bytes.begin(), bytes.end()));
+}
+
+void fuzz_slot(ByteView bytes) {
+    Bytes image(logdisk::kSlotBytes);
+    // Input patches a slot that is whole: offset, length, bytes.
+    for (uint32_t p = 0; p < logdisk::kPages; ++p)
+        for (uint32_t c = 0; c < 2; ++c) {
+            Bytes page = logdisk::encode_page({1, 2, static_cast<uint16_t>(p)}, c + 1, bytes.first(std::min<size_t>(bytes.size(), 3840)));
+            std::copy(page.begin(), page.end(), image.begin() + static_cast<ptrdiff_t>((p * 2 + c) * 4096));
+        }
+    clogd::read_slot(1, 2, image, 1000);
+    if (bytes.size() > 4) {
+        size_t at = (size_t{bytes[0]} << 8 | bytes[1]) % (image.size() - 256);
+        std::copy_n(bytes.begin() + 2, std::min<size_t>(bytes.size() - 2, 256), image.begin() + static_cast<ptrdiff_t>(at));
+        auto content = clogd::read_slot(1, 2, image, 1000);
+        for (const auto& r : content.marks.ranges()) check(r.end() <= 1000);
+    }
+    logdisk::decode_mirr(bytes);
+}
+
+void fuzz_state(ByteView bytes) {
+    if (auto s = clogd::LogState::decode(bytes)) s->digest();
+}
+
+// A whole daemon that is told nonsense by its peers, in a settled view.
+void fuzz_cluster(ByteView bytes) {
+    clogd::Config c;
+    c.self = 1;
+    clogd::Cluster cluster(c);
+    auto feed = [&](const clogd::Event& e) {
+        cluster.step(e, 1000);
+        return cluster.output();
+    };
+    feed(clogd::ev::Membership{{{1, 1}, {2, 2}}, {}});
+    feed(clogd::ev::Ring{1, 1, {1, 2}});
+    feed(clogd::ev::ScanDone{});
+    wire::ViewId view;
+    for (auto& o : feed(clogd::ev::Quorum{1, 1, true}))
+        if (auto* s = std::get_if<clogd::out::Send>(&o)) {
+            view = wire::decode(s->frame)->view;
+            feed(clogd::ev::Deliver{1, s->frame});
+        }
+    feed(clogd::ev::Deliver{2, wire::encode({view, {}, wire::Hello{}})});
+    ulog::Call call;
+    call.luid = 1;
+    call.uuid = "u";
+    call.type = ulog::Request::ctr;
+    std::string ctr = "4096 clustered-core 16 nosync";
+    call.data.assign(ctr.begin(), ctr.end());
+    feed(clogd::ev::Call{call});
+    call.type = ulog::Request::resume;
+    std::vector<clogd::Output> out = feed(clogd::ev::Call{call});
+    for (int i = 0; i < 4; ++i) {
+        std::vector<clogd::Output> next;
+        for (auto& o : out)
+            if (auto* s = std::get_if<clogd::out::Send>(&o))
+                for (auto& x : feed(clogd::ev::Deliver{1, s->frame})) next.push_back(std::move(x));
+        out = std::move(next);
+    }
+    while (bytes.size() > 3) {
+        size_t n = std::min<size_t>(bytes.size() - 3, bytes[1] + 1u);
+        Reader r(bytes.subspan(2, n));
+        wire::Body body;
+        if (wire::detail::decode_body(bytes[0] % std::variant_size_v<wire::Body>, r, body)) feed(clogd::ev::Deliver{2, wire::encode({view, "u", body})});
+        bytes = bytes.subspan(2 + n);
+    }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+    static const std::string target = std::getenv("FUZZ_TARGET") ? std::getenv("FUZZ_TARGET") : "wire";
+    ByteView bytes(data, size);
+    if (target == "wire") fuzz_wire(bytes);
+    else if (target == "ulog") fuzz_ulog(bytes);
+    else if (target == "ctr") fuzz_ctr(bytes);
+    else if (target == "slot") fuzz_slot(bytes);
+    else if (target == "state") fuzz_state(bytes);
+    else if (target == "cluster") fuzz_cluster(bytes);
+    else std::abort();
+    return 0;
+}

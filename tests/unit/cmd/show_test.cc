@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <gtest/gtest.h>
+
+#include "cmd/clogctl/show.hh"
+
+using nlohmann::json;
+using namespace clogctl;
+
+namespace {
+json sample(uint64_t unsynced) {
+    return {{"uuid", "LVM-x"}, {"phase", "active"}, {"type", "disk"}, {"device", "253:4"}, {"region_bytes", 524288}, {"regions", 128}, {"unsynced", unsynced},
+            {"recovering", 0}, {"dirty", 3}, {"in_use", 1}, {"clean", 125 - unsynced}, {"members", {{{"node", 1}, {"state", "active"}, {"trouble", false}}}},
+            {"recovered_by", json::array()}, {"held_requests", 0}, {"log_failed", false}};
+}
+json status(json logs, bool quorate = true) {
+    return {{"version", "1"}, {"node", 1}, {"transport", "corosync"}, {"corosync", {{"connected", true}, {"quorate", quorate}}},
+            {"nodes", {{{"id", 1}, {"up", true}, {"clogd", true}}, {{"id", 2}, {"up", false}, {"clogd", false}}}}, {"logs", std::move(logs)}};
+}
+}  // namespace
+
+TEST(Show, Units) {
+    EXPECT_EQ(bytes(512), "512 B");
+    EXPECT_EQ(bytes(1536), "1.5 KiB");
+    EXPECT_EQ(bytes(17592186044416.0), "16 TiB");
+    EXPECT_EQ(duration(59), "59 s");
+    EXPECT_EQ(duration(125), "2 min 5 s");
+    EXPECT_EQ(duration(7384), "2 h 3 min");
+}
+
+TEST(Show, Verdict) {
+    EXPECT_EQ(verdict(status(json::array({sample(0)}))), kFine);
+    EXPECT_EQ(verdict(status(json::array({sample(5)}))), kSyncing);
+    EXPECT_EQ(verdict(status(json::array({sample(0)}), false)), kTrouble);
+    json failed = sample(0);
+    failed["log_failed"] = true;
+    EXPECT_EQ(verdict(status(json::array({failed}))), kTrouble);
+}
+
+TEST(Show, TableTellsWhatMatters) {
+    std::string t = table(status(json::array({sample(32)})));
+    for (const char* part : {"quorate", "2 (down)", "LVM-x", "32 not in sync", "75.0 %", "3 dirty here"}) EXPECT_NE(t.find(part), std::string::npos) << part << "\n" << t;
+    EXPECT_NE(table(status(json::array(), false)).find("NO QUORUM"), std::string::npos);
+}
+
+TEST(Show, PictureShowsTheWorstOfEachCell) {
+    json map{{"regions", 100}, {"raw", {{90, 10}}}, {"torn", {{0, 1}}}, {"dirty", {{0, 20}}}, {"recovering", {{{"node", 3}, {"regions", {{50, 10}}}}}}};
+    std::string p = picture(map, 10, 1);
+    EXPECT_NE(p.find("xd...3...X"), std::string::npos) << p;
+}
