@@ -9,8 +9,8 @@
 #include <fstream>
 #include <system_error>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "clogd/io/daemon.hh"
 #include "clogd/io/logging.hh"
@@ -20,8 +20,7 @@ namespace {
 
 // A mirror may hold the swap space or this program's own file: nothing of the daemon may be paged out, nor killed for memory.
 void protect_process() {
-    if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
-        clogd::io::log(clogd::out::Level::warning, "memory cannot be locked: run clogd as root, or give it CAP_IPC_LOCK");
+    if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0) clogd::io::log(clogd::out::Level::warning, "memory cannot be locked: run clogd as root, or give it CAP_IPC_LOCK");
     std::ofstream("/proc/self/oom_score_adj") << "-1000";
 }
 
@@ -69,7 +68,8 @@ int main(int argc, char** argv) {
     app.add_flag("--alone-core", options.core.alone_core, "let the last node go on with a log in memory (a crash then copies everything)");
     app.add_option("--run-directory", options.run_directory, "where marks of suspended devices and the flight recorder go")->capture_default_str();
     app.add_option("--control", options.control_name, "name of the control socket")->capture_default_str();
-    app.add_flag("--no-kernel", [&](int64_t) { options.kernel = false; }, "serve the cluster and the control socket only");
+    app.add_flag(
+        "--no-kernel", [&](int64_t) { options.kernel = false; }, "serve the cluster and the control socket only");
     CLI11_PARSE(app, argc, argv);
     if (version) {
         fmt::print("clogd {}\n", CLOGD_VERSION);

@@ -22,14 +22,16 @@ using Bytes = std::vector<uint8_t>;
 using ByteView = std::span<const uint8_t>;
 
 template <class T>
-concept HasFields = requires(T t, struct Reader& r) { t.fields(r); };
+concept HasFields = requires(T t, struct Reader& r) {
+    t.fields(r);
+};
 
 class Writer {
   public:
     static constexpr bool reading = false;
 
     template <class T>
-        requires std::is_integral_v<T> || std::is_enum_v<T>
+    requires std::is_integral_v<T> || std::is_enum_v<T>
     void operator()(T value) {
         auto bits = static_cast<uint64_t>(value);
         for (size_t i = 0; i < sizeof(T); ++i) bytes_.push_back(static_cast<uint8_t>(bits >> (8 * i)));
@@ -61,7 +63,7 @@ class Reader {
     explicit Reader(ByteView bytes) : bytes_(bytes) {}
 
     template <class T>
-        requires std::is_integral_v<T> || std::is_enum_v<T>
+    requires std::is_integral_v<T> || std::is_enum_v<T>
     void operator()(T& value) {
         uint64_t bits = 0;
         if (!need(sizeof(T))) {
@@ -136,8 +138,6 @@ inline uint64_t fnv1a(ByteView bytes, uint64_t hash = 0xcbf29ce484222325ull) {
     for (uint8_t b : bytes) hash = (hash ^ b) * 0x100000001b3ull;
     return hash;
 }
-inline uint64_t fnv1a(std::string_view text) {
-    return fnv1a(ByteView(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
-}
+inline uint64_t fnv1a(std::string_view text) { return fnv1a(ByteView(reinterpret_cast<const uint8_t*>(text.data()), text.size())); }
 
 }  // namespace proto

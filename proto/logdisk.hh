@@ -44,11 +44,9 @@ inline constexpr uint16_t kGlobalHeader = 0xffff;  // "page" number of page 0
 
 struct Layout {
     uint64_t slots_at = 0;
-    uint32_t slots = 0;  // 0: the device is too small
+    uint32_t slots = 0;         // 0: the device is too small
     uint64_t needed_bytes = 0;  // for one slot
-    uint64_t page_at(uint32_t slot, uint32_t page, uint32_t copy) const {
-        return slots_at + uint64_t{slot} * kSlotBytes + (uint64_t{page} * 2 + copy) * kPageBytes;
-    }
+    uint64_t page_at(uint32_t slot, uint32_t page, uint32_t copy) const { return slots_at + uint64_t{slot} * kSlotBytes + (uint64_t{page} * 2 + copy) * kPageBytes; }
 };
 
 inline uint64_t mirr_bytes(uint64_t regions) { return kMirrBitsAt + (regions + 63) / 64 * 8; }
@@ -57,8 +55,7 @@ inline Layout layout(uint64_t device_bytes, uint64_t regions) {
     Layout l;
     l.slots_at = (mirr_bytes(regions) + kPageBytes - 1) / kPageBytes * kPageBytes;
     l.needed_bytes = l.slots_at + kSlotBytes;
-    if (device_bytes >= l.needed_bytes)
-        l.slots = static_cast<uint32_t>(std::min<uint64_t>(kMaxNodes, (device_bytes - l.slots_at) / kSlotBytes));
+    if (device_bytes >= l.needed_bytes) l.slots = static_cast<uint32_t>(std::min<uint64_t>(kMaxNodes, (device_bytes - l.slots_at) / kSlotBytes));
     return l;
 }
 
@@ -130,8 +127,7 @@ inline Page decode_page(const PageId& id, ByteView bytes) {
         uint32_t crc = 0;
         Reader tail(sector.subspan(kSectorBytes - 4));
         tail(crc);
-        if (magic != kSectorMagic || hash != id.log_hash || node != id.node || number != id.page || index != s ||
-            crc != crc32c(sector.first(kSectorBytes - 4)))
+        if (magic != kSectorMagic || hash != id.log_hash || node != id.node || number != id.page || index != s || crc != crc32c(sector.first(kSectorBytes - 4)))
             return page;  // bad
         if (any_whole && seq != page.seq) mixed = true;
         page.seq = std::max(page.seq, seq);

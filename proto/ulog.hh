@@ -38,8 +38,8 @@ enum class Request : uint32_t {
 inline constexpr uint32_t kRequestMask = 0xff;
 inline constexpr uint32_t kVersionMin = 1;
 inline constexpr uint32_t kVersionMax = 3;
-inline constexpr uint32_t kConnectorIdx = 7;  // CN_IDX_DM; also the multicast group
-inline constexpr uint32_t kConnectorVal = 1;  // CN_VAL_DM_USERSPACE_LOG
+inline constexpr uint32_t kConnectorIdx = 7;        // CN_IDX_DM; also the multicast group
+inline constexpr uint32_t kConnectorVal = 1;        // CN_VAL_DM_USERSPACE_LOG
 inline constexpr size_t kMaxData = 512 - 20 - 160;  // the kernel keeps one buffer of 512 bytes for a request
 
 struct CnMsg {

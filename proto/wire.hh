@@ -68,7 +68,7 @@ struct LogStanding {
 struct Hello {
     uint16_t version = kVersion;
     uint64_t incarnation = 0;
-    uint8_t part = 0;   // a long list is sent in parts
+    uint8_t part = 0;  // a long list is sent in parts
     uint8_t parts = 1;
     std::vector<LogStanding> logs;
     template <class A>
@@ -225,8 +225,8 @@ struct Fenced {  // an administrator or a fencing agent says that the node canno
 };
 
 // The order is the type number on the wire: append only.
-using Body = std::variant<Hello, Attach, Refuse, Chunk, Ready, Detach, Folded, DeadMarks, LegFailed, BusyReport, BusyChange, Lease,
-                          Want, Trouble, Mark, MarkAck, DigestPoint, Digest, Diverged, Fenced>;
+using Body = std::variant<Hello, Attach, Refuse, Chunk, Ready, Detach, Folded, DeadMarks, LegFailed, BusyReport, BusyChange, Lease, Want, Trouble, Mark, MarkAck, DigestPoint,
+                          Digest, Diverged, Fenced>;
 
 struct Message {
     ViewId view;

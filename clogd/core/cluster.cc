@@ -15,7 +15,7 @@ using out::Level;
 namespace {
 constexpr size_t kStandingsPerHello = 200;
 constexpr TimeMs kRejoinMs = 5000;
-}
+}  // namespace
 
 Cluster::Cluster(Config config) : config_(config) {}
 Cluster::~Cluster() = default;
@@ -270,7 +270,9 @@ void Cluster::send(const std::string& uuid, wire::Body body) {
 
 void Cluster::forget_messages(const std::string& uuid) {
     refused_in_queue_ = 0;
-    std::erase_if(queue_, [&](const wire::Message& m) { return m.uuid == uuid && !std::holds_alternative<wire::Diverged>(m.body) && !std::holds_alternative<wire::Detach>(m.body) && !std::holds_alternative<wire::Folded>(m.body); });
+    std::erase_if(queue_, [&](const wire::Message& m) {
+        return m.uuid == uuid && !std::holds_alternative<wire::Diverged>(m.body) && !std::holds_alternative<wire::Detach>(m.body) && !std::holds_alternative<wire::Folded>(m.body);
+    });
     for (wire::Message& m : inflight_)
         if (m.uuid == uuid) m.body = wire::Hello{};  // not to be sent again
 }
@@ -410,9 +412,7 @@ void Cluster::release_queue(const std::string& uuid, Entry& e, uint32_t crc) {
     }
 }
 
-void Cluster::on(const ev::FencedNode& e) {
-    queue_.push_back({{}, {}, wire::Fenced{e.node}});
-}
+void Cluster::on(const ev::FencedNode& e) { queue_.push_back({{}, {}, wire::Fenced{e.node}}); }
 
 void Cluster::on(const ev::Tick&) {
     // Everybody has quorum and has said Hello, yet this node missed one (verdicts and memberships come by separate ways): it

@@ -112,9 +112,9 @@ class Cluster final : private LogHost {
     std::map<std::string, Entry> directory_;
     std::map<std::string, std::unique_ptr<Log>> logs_;
     std::map<std::string, proto::ulog::Call> orphans_;  // RESUMEs of tables that are not known
-    std::deque<proto::wire::Message> queue_;     // to be sent in the next settled view
-    size_t refused_in_queue_ = 0;                // messages at its head that were sent before and refused
-    std::deque<proto::wire::Message> inflight_;  // sent, not yet delivered to us
+    std::deque<proto::wire::Message> queue_;            // to be sent in the next settled view
+    size_t refused_in_queue_ = 0;                       // messages at its head that were sent before and refused
+    std::deque<proto::wire::Message> inflight_;         // sent, not yet delivered to us
     std::vector<Output> output_;
     Counters counters_;
 };

@@ -92,9 +92,8 @@ struct FencedNode {
 };
 }  // namespace ev
 
-using Event = std::variant<ev::Call, ev::Deliver, ev::Membership, ev::Ring, ev::Quorum, ev::Disconnected, ev::FoundLive, ev::ScanDone,
-                           ev::DiskOpened, ev::DiskDone, ev::LegsFlushed, ev::Legs, ev::Copied, ev::CopyIdle, ev::Drained, ev::Tick,
-                           ev::FencedNode>;
+using Event = std::variant<ev::Call, ev::Deliver, ev::Membership, ev::Ring, ev::Quorum, ev::Disconnected, ev::FoundLive, ev::ScanDone, ev::DiskOpened, ev::DiskDone,
+                           ev::LegsFlushed, ev::Legs, ev::Copied, ev::CopyIdle, ev::Drained, ev::Tick, ev::FencedNode>;
 
 namespace out {
 struct Send {
@@ -107,7 +106,7 @@ struct OpenDisk {
     std::string uuid;
     std::string device;  // path or major:minor
 };
-struct CloseDisk {
+struct Close {  // the log device and the legs
     std::string uuid;
 };
 struct DiskRead {
@@ -163,22 +162,22 @@ struct Note {
 };
 }  // namespace out
 
-using Output = std::variant<out::Send, out::Answer, out::OpenDisk, out::CloseDisk, out::DiskRead, out::DiskWrite, out::FlushLegs, out::FindLegs,
-                            out::Copy, out::CopyFirst, out::CopyCancel, out::Drain, out::Suspend, out::Resume, out::Scan, out::Rejoin, out::Note>;
+using Output = std::variant<out::Send, out::Answer, out::OpenDisk, out::Close, out::DiskRead, out::DiskWrite, out::FlushLegs, out::FindLegs, out::Copy, out::CopyFirst,
+                            out::CopyCancel, out::Drain, out::Suspend, out::Resume, out::Scan, out::Rejoin, out::Note>;
 
 // Bugs that the simulator plants to show that it finds them. Always none outside tests/sim.
 enum class Planted : uint8_t {
     none,
-    drop_dead_marks,        // a lost node's marks are thrown away
-    lease_outlives_holder,  // a lost node's lease stays, its regions count as copied
-    partial_transfer,       // a joiner takes the state without the leases and unsynced regions of the last chunk
-    mark_before_durable,    // FLUSH is answered while the page is still being written
-    ignore_quorum,          // a node without quorum goes on
-    unmark_while_writing,   // an idle sweep drops marks that the kernel still uses
-    in_sync_while_copying,  // IN_SYNC is answered 1 for a region that is being copied
-    skip_busy_report,       // a node does not tell that its kernel still writes
-    no_grace,               // a lost node's regions are handed out while it may still write
-    forget_torn_on_restart, // after a total crash only raw regions are read from the log disk
+    drop_dead_marks,         // a lost node's marks are thrown away
+    lease_outlives_holder,   // a lost node's lease stays, its regions count as copied
+    partial_transfer,        // a joiner takes the state without the leases and unsynced regions of the last chunk
+    mark_before_durable,     // FLUSH is answered while the page is still being written
+    ignore_quorum,           // a node without quorum goes on
+    unmark_while_writing,    // an idle sweep drops marks that the kernel still uses
+    in_sync_while_copying,   // IN_SYNC is answered 1 for a region that is being copied
+    skip_busy_report,        // a node does not tell that its kernel still writes
+    no_grace,                // a lost node's regions are handed out while it may still write
+    forget_torn_on_restart,  // after a total crash only raw regions are read from the log disk
     count_
 };
 
@@ -189,7 +188,7 @@ struct Config {
     uint32_t mark_cap = 2048;      // sticky marks; beyond it the longest idle go first
     TimeMs dead_wait_ms = 1000;    // between losing sight of a node and copying what it had marked (fencing ends it early)
     uint32_t lease_bytes = 16 << 20;
-    bool alone_core = false;       // a `core` log may mark without a second member
+    bool alone_core = false;  // a `core` log may mark without a second member
     Planted planted = Planted::none;
 };
 

@@ -22,8 +22,7 @@ constexpr TimeMs kDigestMs = 30000;
 }  // namespace
 
 const char* phase_name(Phase phase) {
-    static constexpr const char* names[] = {"detached", "opening", "waiting", "forming", "receiving", "writing",
-                                            "ready",    "active",  "frozen",  "detaching", "leaving", "folding"};
+    static constexpr const char* names[] = {"detached", "opening", "waiting", "forming", "receiving", "writing", "ready", "active", "frozen", "detaching", "leaving", "folding"};
     return names[static_cast<size_t>(phase)];
 }
 
@@ -37,8 +36,7 @@ MemberState* Log::self() {
 }
 
 bool Log::replica() const {
-    return has_state_ && (phase_ == Phase::writing || phase_ == Phase::ready || phase_ == Phase::active || phase_ == Phase::detaching ||
-                          phase_ == Phase::leaving);
+    return has_state_ && (phase_ == Phase::writing || phase_ == Phase::ready || phase_ == Phase::active || phase_ == Phase::detaching || phase_ == Phase::leaving);
 }
 
 wire::LogStanding Log::standing() const {
@@ -88,7 +86,8 @@ void Log::send_attach() {
     RangeSet busy = my_kernel_regions();
     busy.coarsen(wire::kRangesPerMessage);
     if (kept_) a.busy = busy.ranges();
-    retry_at_ = host_.now() + kAttachRetryMs;
+    // Many may be joining at once: each asks more and more rarely.
+    retry_at_ = host_.now() + (kAttachRetryMs << std::min(attach_tries_++, 4u));
     host_.send(uuid_, std::move(a));
 }
 
@@ -266,20 +265,20 @@ void Log::header_read(const ev::DiskDone& e) {
         return;
     }
     if (hash != disk::log_hash(uuid_)) {
-        disk_failed(fmt::format("log device {} holds the log of another mirror, which may be in use: give this mirror a log device of its own, or, if "
-                                "the other mirror is gone, clear it with: dd if=/dev/zero of=<log device> bs=4k count=1 oflag=direct",
-                                device_));
+        disk_failed(
+            fmt::format("log device {} holds the log of another mirror, which may be in use: give this mirror a log device of its own, or, if "
+                        "the other mirror is gone, clear it with: dd if=/dev/zero of=<log device> bs=4k count=1 oflag=direct",
+                        device_));
         return;
     }
     disk::Page page = disk::decode_page(global_id(hash), e.data);
     disk::GlobalHeader h;
     proto::Reader body(page.payload);
     if (page.state == disk::PageState::valid) body(h);
-    bool usable = page.state == disk::PageState::valid && body.ok() && h.uuid == uuid_ && h.format == disk::kFormat && h.slots > 0 &&
-                  h.slots <= proto::kMaxNodes && h.slots_at + uint64_t{h.slots} * disk::kSlotBytes <= disk_bytes_;
+    bool usable = page.state == disk::PageState::valid && body.ok() && h.uuid == uuid_ && h.format == disk::kFormat && h.slots > 0 && h.slots <= proto::kMaxNodes &&
+                  h.slots_at + uint64_t{h.slots} * disk::kSlotBytes <= disk_bytes_;
     if (!usable || h.region_sectors != params_.region_sectors) {
-        note(Level::warning, fmt::format("log device {}: {}; every region will be copied", device_,
-                                         usable ? "the region size has changed" : "the header of the log is damaged"));
+        note(Level::warning, fmt::format("log device {}: {}; every region will be copied", device_, usable ? "the region size has changed" : "the header of the log is damaged"));
         params_.sync_mode = wire::kForceSync;
         form_from_disk({});
         return;
@@ -333,8 +332,7 @@ void Log::form_from_disk(const Bytes& bytes) {
         // A header that does not name its own place was written to the wrong one.
         for (uint32_t i = 0; i < h.slots; ++i) {
             const SlotContent& c = slots[i].content;
-            if (c.present && std::none_of(c.header.members.begin(), c.header.members.end(),
-                                          [&](const disk::SlotMember& m) { return m.node == slots[i].owner && m.slot == i; }))
+            if (c.present && std::none_of(c.header.members.begin(), c.header.members.end(), [&](const disk::SlotMember& m) { return m.node == slots[i].owner && m.slot == i; }))
                 trusted = false;
         }
         for (const Found& f : slots)
@@ -419,10 +417,8 @@ void Log::form_from_disk(const Bytes& bytes) {
     state_ = std::move(s);
     has_state_ = true;
     phase_ = Phase::writing;
-    if (format_)
-        write_disk(Op::format, layout_.slots_at, Bytes(size_t{layout_.slots} * disk::kSlotBytes));
-    else
-        start_slot();
+    if (format_) write_disk(Op::format, layout_.slots_at, Bytes(size_t{layout_.slots} * disk::kSlotBytes));
+    else start_slot();
 }
 
 // Nodes that lost quorum and have yet to attach again may have kernels with marks: nothing is copied until they tell (I2).
@@ -560,8 +556,8 @@ void Log::disk_done(const ev::DiskDone& e) {
             d.trusted = e.ok && (content.trusted || (content.present && !wrote));
             if (d.trusted && wrote) marks = content.marks;
             if (!d.trusted)
-                note(Level::error, fmt::format("log device {}: the slot of node {} {}; every region will be copied", device_, node,
-                                               e.ok ? "is damaged" : "cannot be read (" + e.error + ")"));
+                note(Level::error,
+                     fmt::format("log device {}: the slot of node {} {}; every region will be copied", device_, node, e.ok ? "is damaged" : "cannot be read (" + e.error + ")"));
             marks.coarsen(wire::kRangesPerMessage);
             d.marks = marks.ranges();
             host_.send(uuid_, std::move(d));
@@ -696,6 +692,7 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
         transfers_.erase(sender);
         if (sender == me && phase_ == Phase::ready) {
             phase_ = Phase::active;
+            attach_tries_ = 0;
             former_ = false;
             kept_ = false;
             copying_.clear();
@@ -710,8 +707,8 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
             asked_want_.clear();
             next_digest_ = host_.now() + kDigestMs;
             legs_asked_ = false;
-            note(Level::notice, fmt::format("in use by {} node(s), {} of {} regions in sync", state_.with(Member::active).size(),
-                                            params_.regions() - state_.unsynced_count(), params_.regions()));
+            note(Level::notice,
+                 fmt::format("in use by {} node(s), {} of {} regions in sync", state_.with(Member::active).size(), params_.regions() - state_.unsynced_count(), params_.regions()));
         }
         membership_changed();
     } else if (std::get_if<wire::Detach>(&body)) {
@@ -807,10 +804,10 @@ void Log::apply_attach(NodeId node, const wire::Attach& a) {
     wire::Params theirs = a.params, ours = state_.params;
     theirs.sync_mode = ours.sync_mode = 0;
     if (theirs != ours) {
-        refuse(fmt::format("the table of node {} differs from that of the nodes which use the mirror: {} sectors in regions of {} with a {} log against {} "
-                           "sectors in regions of {} with a {} log; load the same table on every node",
-                           node, theirs.sectors, theirs.region_sectors, theirs.has_disk ? "disk" : "core", ours.sectors, ours.region_sectors,
-                           ours.has_disk ? "disk" : "core"));
+        refuse(
+            fmt::format("the table of node {} differs from that of the nodes which use the mirror: {} sectors in regions of {} with a {} log against {} "
+                        "sectors in regions of {} with a {} log; load the same table on every node",
+                        node, theirs.sectors, theirs.region_sectors, theirs.has_disk ? "disk" : "core", ours.sectors, ours.region_sectors, ours.has_disk ? "disk" : "core"));
         return;
     }
     if (auto it = state_.members.find(node); it != state_.members.end()) {
@@ -903,6 +900,7 @@ void Log::apply_dead(const wire::DeadMarks& d) {
     RangeSet fresh = marks;
     fresh.remove(state_.torn);
     fresh.remove(state_.raw);
+    if (m.status == Member::lost_unread) counters_.dead_known_ms = host_.now() - host_.last_loss();
     if (!fresh.empty()) unsync(fresh, false);
     if (phase_ == Phase::active && state_.coordinator() == host_.config().self)
         note(Level::notice, fmt::format("node {} is gone with {} region(s) marked{}", d.node, marks.count(), d.final ? "" : "; they are copied when it cannot write any more"));
@@ -1046,8 +1044,7 @@ void Log::read_lost() {
         bool first = m.status == Member::lost_unread || m.status == Member::absent_unread;
         // A coordinator that came later counts from when it learnt of the loss.
         lost_at_.try_emplace(node, host_.now());
-        bool again = m.status == Member::lost &&
-                     (m.no_grace || cfg.planted == Planted::no_grace || host_.now() >= lost_at_[node] + cfg.dead_wait_ms);
+        bool again = m.status == Member::lost && (m.no_grace || cfg.planted == Planted::no_grace || host_.now() >= lost_at_[node] + cfg.dead_wait_ms);
         if (!first && !again) continue;
         reading_dead_ = node;
         if (params_.has_disk) {
@@ -1101,7 +1098,7 @@ void Log::leave_done() {
     else if (has_state_ && !state_.members.empty()) has_state_ = false;
     forget_local();
     phase_ = Phase::detached;
-    if (disk_open_) host_.emit(out::CloseDisk{uuid_});
+    host_.emit(out::Close{uuid_});
     disk_open_ = false;
     if (postsuspend_) answer(*postsuspend_, 0);
     postsuspend_.reset();
@@ -1148,7 +1145,7 @@ void Log::tick() {
         case Phase::waiting:
             if (log_failed_ && now >= retry_at_) {
                 attach();
-            } else if (phase_ == Phase::waiting && now >= retry_at_ + 4 * kAttachRetryMs) {
+            } else if (phase_ == Phase::waiting && now >= retry_at_ + 2 * kAttachRetryMs) {
                 host_.forget_messages(uuid_);
                 send_attach();
             }
@@ -1199,8 +1196,7 @@ void Log::pump() {
         for (Held& h : resumes_) answer(h.call, 0);
         resumes_.clear();
     }
-    if (slot_ && !slot_->writing() && (phase_ == Phase::writing || phase_ == Phase::active || phase_ == Phase::detaching) &&
-        !(log_failed_ && host_.now() < retry_at_)) {
+    if (slot_ && !slot_->writing() && (phase_ == Phase::writing || phase_ == Phase::active || phase_ == Phase::detaching) && !(log_failed_ && host_.now() < retry_at_)) {
         bool stale_too = phase_ == Phase::detaching || sync_unsynced_ || !slot_->waiting();
         if (auto w = slot_->next_write(stale_too)) write_disk(Op::slot_write, w->offset, std::move(w->data));
     }

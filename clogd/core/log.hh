@@ -47,8 +47,8 @@ struct LogHost {
     virtual TimeMs now() const = 0;
     virtual const Config& config() const = 0;
     virtual bool quorate() const = 0;
-    virtual bool node_in_view(NodeId node) const = 0;   // its daemon is there
-    virtual bool node_in_ring(NodeId node) const = 0;   // its machine is there
+    virtual bool node_in_view(NodeId node) const = 0;  // its daemon is there
+    virtual bool node_in_ring(NodeId node) const = 0;  // its machine is there
     virtual bool node_lists_log(NodeId node, const std::string& uuid) const = 0;
     virtual TimeMs last_loss() const = 0;  // when a node was last lost from sight
 };
@@ -71,6 +71,7 @@ struct Settle {
 struct LogCounters {
     uint64_t requests = 0, marks = 0, warm_marks = 0, clears = 0, log_writes = 0, messages_sent = 0, held = 0;
     uint64_t regions_copied = 0, leases = 0, drains = 0;
+    TimeMs dead_known_ms = 0;  // from the last loss of a node until what it had marked was known
 };
 
 class Log {
@@ -211,9 +212,9 @@ class Log {
     bool former_ = false;
     Settle last_view_;
     bool detach_after_ = false;
-    RangeSet uncertain_;        // after a restart of the daemon: what its predecessor had marked
-    bool everything_marked_ = false;  // the predecessor's marks are not known: the slot says "everything"
-    bool own_read_ = true;      // false: the predecessor's marks are yet to be read
+    RangeSet uncertain_;                            // after a restart of the daemon: what its predecessor had marked
+    bool everything_marked_ = false;                // the predecessor's marks are not known: the slot says "everything"
+    bool own_read_ = true;                          // false: the predecessor's marks are yet to be read
     std::optional<proto::ulog::Call> postsuspend_;  // waits for the detach
     std::vector<Held> resumes_;
     bool kept_ = false;  // the kernel has gone on writing under an earlier standing
@@ -228,7 +229,7 @@ class Log {
     std::map<uint64_t, Op> ops_;
     bool log_failed_ = false;
     TimeMs retry_at_ = 0;
-    bool format_ = false;       // formation rewrites the whole log disk
+    bool format_ = false;         // formation rewrites the whole log disk
     bool sync_unsynced_ = false;  // raw/torn shrank since the slot was told
     TimeMs synced_unsynced_at_ = 0;
     NodeId reading_dead_ = 0;
@@ -245,6 +246,7 @@ class Log {
     };
     std::map<NodeId, Transfer> transfers_;
     uint64_t my_transfer_ = 0;
+    uint32_t attach_tries_ = 0;
     uint32_t chunks_have_ = 0;
     Bytes incoming_;
     struct Backlog {
@@ -272,7 +274,7 @@ class Log {
     uint32_t legs_ = 0;
     bool handle_errors_ = false;
     bool legs_asked_ = false;
-    bool lease_asked_ = false;   // a Lease message of ours with a wish is under way
+    bool lease_asked_ = false;  // a Lease message of ours with a wish is under way
     TimeMs lease_retry_ = 0;
     RangeSet copying_;           // handed to io
     RangeSet asked_want_;        // already told to the others

@@ -17,7 +17,7 @@ using out::Level;
 
 namespace {
 constexpr TimeMs kLeaseRetryMs = 50;
-constexpr TimeMs kDrainAfterMs = 100;      // a busy region is left to the kernel's own clear for so long
+constexpr TimeMs kDrainAfterMs = 100;  // a busy region is left to the kernel's own clear for so long
 constexpr TimeMs kTroubleMaxMs = 60000;
 }  // namespace
 
@@ -168,9 +168,12 @@ void Log::plan_copies() {
 }
 
 std::string Log::debug() const {
-    return fmt::format("legs {} copying {} copy_busy {} lease_asked {} wanted {} result {}/{}/{} my_busy {} pass {} tainted {} busy_asked {} draining {} suspended {} marks {} used {} core {}/{}/{} seq {}/{}",
-                       legs_, copying_.count(), copy_busy_, lease_asked_, wanted_.count(), result_.done.size(), result_.failed.size(), result_.given_up.size(),
-                       my_busy_.count(), pass_.count(), tainted_.count(), busy_asked_.count(), draining_, suspended_, marks_.size(), marks_.used_count(), core_pending_.count(), core_sent_.count(), core_held_.count(), core_seq_, core_acked_);
+    return fmt::format(
+        "legs {} copying {} copy_busy {} lease_asked {} wanted {} result {}/{}/{} my_busy {} pass {} tainted {} busy_asked {} draining {} suspended {} marks {} used {} core "
+        "{}/{}/{} seq {}/{}",
+        legs_, copying_.count(), copy_busy_, lease_asked_, wanted_.count(), result_.done.size(), result_.failed.size(), result_.given_up.size(), my_busy_.count(), pass_.count(),
+        tainted_.count(), busy_asked_.count(), draining_, suspended_, marks_.size(), marks_.used_count(), core_pending_.count(), core_sent_.count(), core_held_.count(), core_seq_,
+        core_acked_);
 }
 
 void Log::note_progress() {

@@ -18,9 +18,9 @@
 namespace clogd {
 
 namespace wire = proto::wire;
+using out::Level;
 using proto::ulog::Call;
 using proto::ulog::Request;
-using out::Level;
 
 // ---- CTR --------------------------------------------------------------------------------------------------------------------
 
@@ -52,9 +52,11 @@ std::optional<Instance> Log::parse_ctr(std::string_view text, std::string* why) 
     };
     auto args = words(text);
     Instance in;
-    if (args.size() < 3) return refuse(fmt::format("log arguments '{}' are incomplete: expected <length> clustered-disk <device> <region size> or "
-                                                   "<length> clustered-core <region size>",
-                                                   text));
+    if (args.size() < 3)
+        return refuse(
+            fmt::format("log arguments '{}' are incomplete: expected <length> clustered-disk <device> <region size> or "
+                        "<length> clustered-core <region size>",
+                        text));
     if (!number(args[0], in.params.sectors) || in.params.sectors == 0) return refuse(fmt::format("mirror length '{}' is not a number of sectors", args[0]));
     size_t at = 2;
     if (args[1] == "clustered-disk" || args[1] == "clustered_disk") {
@@ -331,9 +333,7 @@ void Log::call(const Call& call) {
             }
             break;
         }
-        case Request::get_sync_count:
-            answer_u64(call, has_state_ ? regions - std::min(regions, state_.unsynced_count()) : 0);
-            break;
+        case Request::get_sync_count: answer_u64(call, has_state_ ? regions - std::min(regions, state_.unsynced_count()) : 0); break;
         case Request::status_info:
         case Request::status_table: {
             std::string text = status_text();
@@ -414,7 +414,8 @@ Log::Verdict Log::in_sync(Region r) {
     }
     const bool wedged = draining_ && host_.now() >= drain_started_ + kWedgedMs;
     if (state_.halted() || wedged) {
-        // Nobody can copy, or this answer keeps a suspend from ending that others wait for. The stock target decides by its legs; it may write here unmarked until its table is replaced.
+        // Nobody can copy, or this answer keeps a suspend from ending that others wait for. The stock target decides by its legs; it may write here unmarked until its table is
+        // replaced.
         if (!tainted_.contains(r)) {
             tainted_.add(r);
             set_busy(RangeSet(std::vector<Range>{{r, 1}}), {});

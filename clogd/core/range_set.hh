@@ -20,7 +20,7 @@ class RangeSet {
     explicit RangeSet(const std::vector<Range>& ranges) { add(ranges); }
 
     bool empty() const { return map_.empty(); }
-    uint64_t count() const { return count_; }       // regions
+    uint64_t count() const { return count_; }  // regions
     size_t range_count() const { return map_.size(); }
     bool operator==(const RangeSet&) const = default;
 
@@ -87,8 +87,7 @@ class RangeSet {
         RangeSet out;
         auto it = map_.upper_bound(r.start);
         if (it != map_.begin() && std::prev(it)->second > r.start) --it;
-        for (; it != map_.end() && it->first < r.end(); ++it)
-            out.add(make(std::max<uint64_t>(it->first, r.start), std::min(it->second, r.end())));
+        for (; it != map_.end() && it->first < r.end(); ++it) out.add(make(std::max<uint64_t>(it->first, r.start), std::min(it->second, r.end())));
         return out;
     }
     RangeSet intersect(const RangeSet& other) const {

@@ -8,8 +8,7 @@ namespace clogd {
 using namespace proto::logdisk;
 using proto::kSectorBytes;
 
-Slot::Slot(uint32_t log_hash, NodeId node, Layout layout, uint32_t slot, uint32_t regions)
-    : log_hash_(log_hash), node_(node), layout_(layout), slot_(slot), regions_(regions) {
+Slot::Slot(uint32_t log_hash, NodeId node, Layout layout, uint32_t slot, uint32_t regions) : log_hash_(log_hash), node_(node), layout_(layout), slot_(slot), regions_(regions) {
     assert(slot < layout.slots);
     for (MarkPage& page : mark_pages_) {
         page.places.assign(kRangesPerPage, Range{0, 0});
@@ -87,9 +86,7 @@ void Slot::set_unsynced(const RangeSet& torn, const RangeSet& raw) {
     put(raw_, raw, kRawPage);
 }
 
-bool Slot::clean() const {
-    return !writing_ && !image_due_ && !pages_[kHeaderPage].dirty && !pages_[kUnsyncedPage].dirty && !pages_[kRawPage].dirty;
-}
+bool Slot::clean() const { return !writing_ && !image_due_ && !pages_[kHeaderPage].dirty && !pages_[kUnsyncedPage].dirty && !pages_[kRawPage].dirty; }
 
 bool Slot::stale() const {
     for (uint32_t p = 0; p < kMarkPages; ++p)
@@ -203,8 +200,7 @@ SlotContent read_slot(uint32_t log_hash, NodeId node, proto::ByteView bytes, uin
     std::array<std::optional<Page>, kPages> pages;
     for (uint32_t p = 0; p < kPages; ++p) {
         PageId id{log_hash, node, static_cast<uint16_t>(p)};
-        pages[p] = newest(decode_page(id, bytes.subspan(size_t{p} * 2 * kPageBytes, kPageBytes)),
-                          decode_page(id, bytes.subspan((size_t{p} * 2 + 1) * kPageBytes, kPageBytes)));
+        pages[p] = newest(decode_page(id, bytes.subspan(size_t{p} * 2 * kPageBytes, kPageBytes)), decode_page(id, bytes.subspan((size_t{p} * 2 + 1) * kPageBytes, kPageBytes)));
     }
     if (!pages[kHeaderPage]) return out;
     if (pages[kHeaderPage]->state == PageState::zero) {  // the header is written last: without it the rest says nothing

@@ -33,7 +33,7 @@ class Slot {
     void add_mark(Region r);   // becomes durable with a later write
     void drop_mark(Region r);  // leaves the disk with a later write; the caller has made the legs durable
     bool durable(Region r) const;
-    void end_everything();     // the kernel was drained: `marks` say it all
+    void end_everything();  // the kernel was drained: `marks` say it all
     bool waiting() const { return !pending_.empty(); }
 
     void set_header(const proto::logdisk::SlotHeader& header);

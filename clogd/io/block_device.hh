@@ -32,11 +32,11 @@ class BlockDevice {
     uint64_t bytes() const { return bytes_; }
     const std::string& number() const { return number_; }  // major:minor
 
-    int read(uint8_t* to, size_t length, uint64_t offset);         // whole, or an error
+    int read(uint8_t* to, size_t length, uint64_t offset);           // whole, or an error
     int write(const uint8_t* from, size_t length, uint64_t offset);  // whole, or an error; not yet durable
     // As write(), and durable: a FUA write where the device knows it, else followed by a flush. Read back and compared.
     int write_durable(const uint8_t* from, size_t length, uint64_t offset);
-    int flush();                                                   // what was written is durable
+    int flush();  // what was written is durable
 
   private:
     BlockDevice(int fd, uint64_t bytes, std::string number) : fd_(fd), bytes_(bytes), number_(std::move(number)) {}

@@ -9,11 +9,11 @@
 #include <map>
 #include <system_error>
 
-#include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/post.hpp>
 #include <qb/qbdefs.h>
 #include <qb/qbipcs.h>
 #include <qb/qbloop.h>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 
 #include "proto/control.hh"
 
@@ -48,9 +48,7 @@ struct Control::Impl {
             asio::post(instance->loop, [data, fn] { fn(data); });
             return 0;
         };
-        poll.dispatch_add = [](qb_loop_priority, int32_t fd, int32_t events, void* data, qb_ipcs_dispatch_fn_t fn) -> int32_t {
-            return instance->add(fd, events, data, fn);
-        };
+        poll.dispatch_add = [](qb_loop_priority, int32_t fd, int32_t events, void* data, qb_ipcs_dispatch_fn_t fn) -> int32_t { return instance->add(fd, events, data, fn); };
         poll.dispatch_mod = [](qb_loop_priority, int32_t fd, int32_t events, void* data, qb_ipcs_dispatch_fn_t fn) -> int32_t {
             instance->remove(fd);
             return instance->add(fd, events, data, fn);

@@ -30,6 +30,11 @@ std::string Copier::use_legs(const std::vector<Leg>& legs) {
     return {};
 }
 
+void Copier::close_legs() {
+    std::lock_guard lock(mutex_);
+    legs_.reset();
+}
+
 void Copier::copy(uint32_t region_sectors, uint64_t sectors, const std::vector<Range>& ranges) {
     std::lock_guard lock(mutex_);
     region_sectors_ = region_sectors;

@@ -30,6 +30,7 @@ class Copier {
 
     // Opens the legs; an error text if one cannot be opened.
     std::string use_legs(const std::vector<Leg>& legs);
+    void close_legs();
     void copy(uint32_t region_sectors, uint64_t sectors, const std::vector<Range>& ranges);
     void copy_first(Region region);
     void cancel();

@@ -10,8 +10,8 @@
 #include <cmath>
 #include <cstring>
 
-#include <boost/asio/post.hpp>
 #include <fmt/format.h>
+#include <boost/asio/post.hpp>
 #include <nlohmann/json.hpp>
 
 #include "clogd/io/logging.hh"
@@ -26,12 +26,11 @@ namespace {
 constexpr auto kTick = std::chrono::milliseconds(50);
 }
 
-Daemon::Daemon(DaemonOptions options)
-    : options_(std::move(options)), ticker_(loop_), signals_(loop_, SIGTERM, SIGINT), cluster_(options_.core) {
+Daemon::Daemon(DaemonOptions options) : options_(std::move(options)), ticker_(loop_), signals_(loop_, SIGTERM, SIGINT), cluster_(options_.core) {
     started_ = now();
     if (::mkdir(options_.run_directory.c_str(), 0750) < 0 && errno != EEXIST)
-        log(Level::warning, fmt::format("{} cannot be created ({}): a mirror that is suspended when this daemon dies must be resumed by hand", options_.run_directory,
-                                        std::strerror(errno)));
+        log(Level::warning,
+            fmt::format("{} cannot be created ({}): a mirror that is suspended when this daemon dies must be resumed by hand", options_.run_directory, std::strerror(errno)));
     control_ = std::make_unique<Control>(loop_, options_.control_name, [this](std::string_view text) { return answer(text); });
     if (options_.kernel) ulog_ = std::make_unique<UlogSocket>(loop_, [this](const proto::ulog::Call& call) { step(ev::Call{call}); });
     GroupCallbacks callbacks{[this](const Event& e) { step(e); },
@@ -44,9 +43,7 @@ Daemon::Daemon(DaemonOptions options)
 
 Daemon::~Daemon() = default;
 
-TimeMs Daemon::now() const {
-    return static_cast<TimeMs>(std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
-}
+TimeMs Daemon::now() const { return static_cast<TimeMs>(std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count()); }
 
 int Daemon::run() {
     signals_.async_wait([this](const boost::system::error_code& error, int) {
@@ -54,9 +51,9 @@ int Daemon::run() {
         size_t active = 0;
         for (const auto& [uuid, l] : cluster_.logs()) active += l->phase() != Phase::detached;
         if (active)
-            log(Level::warning, fmt::format("stopping while {} log(s) are in use: their mirrors go on where regions are warm, everything else waits until clogd runs again", active));
-        else
-            log(Level::info, "stopping");
+            log(Level::warning,
+                fmt::format("stopping while {} log(s) are in use: their mirrors go on where regions are warm, everything else waits until clogd runs again", active));
+        else log(Level::info, "stopping");
         sd_notify(0, "STOPPING=1");
         loop_.stop();
     });
@@ -132,7 +129,8 @@ void Daemon::first_scan() {
             std::thread([this, name] {  // blocks until its log answers
                 resume_device(name);
                 remember_suspended(options_.run_directory, name, false);
-            }).detach();
+            })
+                .detach();
         }
         std::string error;
         auto all = scan_mirrors(&error);
@@ -154,8 +152,11 @@ Daemon::LogIo& Daemon::io(const std::string& uuid) {
     auto& x = logs_[uuid];
     if (!x) {
         x = std::make_shared<LogIo>();
-        x->copier = std::make_unique<Copier>([this, uuid](Copier::Report r) { later(ev::Copied{uuid, std::move(r.done), std::move(r.failed), std::move(r.error)}); },
-                                             [this, uuid] { later(ev::CopyIdle{uuid}); });
+        x->copier = std::make_unique<Copier>(
+            [this, uuid](Copier::Report r) {
+                later(ev::Copied{uuid, std::move(r.done), std::move(r.failed), std::move(r.error)});
+            },
+            [this, uuid] { later(ev::CopyIdle{uuid}); });
     }
     return *x;
 }
@@ -176,23 +177,28 @@ void Daemon::act(out::OpenDisk& o) {
             return;
         }
     LogIo& x = io(o.uuid);
-    x.disk_worker.post([this, &x, uuid = o.uuid, device = o.device] {
+    x.disk_worker.post([this, uuid = o.uuid, device = o.device] {
         std::string error;
-        x.disk = BlockDevice::open(device, &error);
-        later(ev::DiskOpened{uuid, x.disk ? x.disk->bytes() : 0, x.disk ? x.disk->number() : std::string(), error});
+        std::shared_ptr<BlockDevice> disk = BlockDevice::open(device, &error);
+        boost::asio::post(loop_, [this, uuid, disk, error] {
+            io(uuid).disk = disk;
+            step(ev::DiskOpened{uuid, disk ? disk->bytes() : 0, disk ? disk->number() : std::string(), error});
+        });
     });
 }
 
-void Daemon::act(out::CloseDisk& o) {
+// At once, so that the devices can be removed as soon as the kernel has its answer.
+void Daemon::act(out::Close& o) {
     LogIo& x = io(o.uuid);
-    x.disk_worker.post([&x] { x.disk.reset(); });
+    x.disk.reset();
+    x.copier->close_legs();
 }
 
 void Daemon::act(out::DiskRead& o) {
     LogIo& x = io(o.uuid);
-    x.disk_worker.post([this, &x, o] {
+    x.disk_worker.post([this, disk = x.disk, o] {
         AlignedBuffer buffer(o.length);
-        int r = x.disk ? x.disk->read(buffer.data(), o.length, o.offset) : -ENODEV;
+        int r = disk ? disk->read(buffer.data(), o.length, o.offset) : -ENODEV;
         ev::DiskDone done{o.uuid, o.op, r == 0, {}, r ? std::strerror(-r) : ""};
         if (r == 0) done.data.assign(buffer.data(), buffer.data() + o.length);
         later(std::move(done));
@@ -201,10 +207,10 @@ void Daemon::act(out::DiskRead& o) {
 
 void Daemon::act(out::DiskWrite& o) {
     LogIo& x = io(o.uuid);
-    x.disk_worker.post([this, &x, uuid = o.uuid, op = o.op, offset = o.offset, data = std::move(o.data)] {
+    x.disk_worker.post([this, disk = x.disk, uuid = o.uuid, op = o.op, offset = o.offset, data = std::move(o.data)] {
         AlignedBuffer buffer(data.size());
         std::memcpy(buffer.data(), data.data(), data.size());
-        int r = x.disk ? x.disk->write_durable(buffer.data(), data.size(), offset) : -ENODEV;
+        int r = disk ? disk->write_durable(buffer.data(), data.size(), offset) : -ENODEV;
         later(ev::DiskDone{uuid, op, r == 0, {}, r == -EILSEQ ? "it reads back other than it was written" : r ? std::strerror(-r) : ""});
     });
 }
@@ -335,8 +341,11 @@ std::string Daemon::status() {
     auto processes = cluster_.processes();
     for (NodeId n : all)
         out["nodes"].push_back({{"id", n}, {"up", cluster_.machines().contains(n)}, {"clogd", std::find(processes.begin(), processes.end(), n) != processes.end()}});
-    out["messages"] = {{"sent", cluster_.counters().sent}, {"delivered", cluster_.counters().delivered}, {"refused", cluster_.counters().refused},
-                       {"malformed", cluster_.counters().malformed}, {"queued", group_->queued()}};
+    out["messages"] = {{"sent", cluster_.counters().sent},
+                       {"delivered", cluster_.counters().delivered},
+                       {"refused", cluster_.counters().refused},
+                       {"malformed", cluster_.counters().malformed},
+                       {"queued", group_->queued()}};
     if (ulog_) {
         const auto& c = ulog_->counters();
         out["netlink"] = {{"received", c.received}, {"foreign", c.foreign}, {"malformed", c.malformed}, {"overflows", c.overflows}, {"unsent", c.unsent}};
@@ -354,18 +363,30 @@ std::string Daemon::status() {
             if (!m.lease.empty()) recovering.push_back({{"node", node}, {"regions", m.lease.count()}});
             members.push_back({{"node", node}, {"state", names[static_cast<size_t>(m.status)]}, {"slot", m.slot}, {"busy", m.busy.count()}, {"trouble", m.trouble != 0}});
         }
-        json log{{"uuid", uuid}, {"phase", phase_name(l->phase())}, {"type", s.params.has_disk ? "disk" : "core"}, {"device", l->device()},
-                 {"region_bytes", uint64_t{s.params.region_sectors} * 512}, {"regions", regions}, {"unsynced", s.unsynced_count()}, {"recovering", leased},
-                 {"dirty", l->marks().size()}, {"in_use", l->marks().used_count()}, {"clean", regions - std::min<uint64_t>(regions, s.unsynced_count() + l->marks().size())},
-                 {"epoch", s.epoch}, {"members", members}, {"recovered_by", recovering}, {"held_requests", l->held()}, {"log_failed", l->log_failed()}};
+        json log{{"uuid", uuid},
+                 {"phase", phase_name(l->phase())},
+                 {"type", s.params.has_disk ? "disk" : "core"},
+                 {"device", l->device()},
+                 {"region_bytes", uint64_t{s.params.region_sectors} * 512},
+                 {"regions", regions},
+                 {"unsynced", s.unsynced_count()},
+                 {"recovering", leased},
+                 {"dirty", l->marks().size()},
+                 {"in_use", l->marks().used_count()},
+                 {"clean", regions - std::min<uint64_t>(regions, s.unsynced_count() + l->marks().size())},
+                 {"epoch", s.epoch},
+                 {"members", members},
+                 {"recovered_by", recovering},
+                 {"held_requests", l->held()},
+                 {"log_failed", l->log_failed()}};
         if (l->held()) log["oldest_held_ms"] = now() - l->first_held();
         if (!l->trouble().empty()) log["trouble"] = l->trouble();
         if (auto x = logs_.find(uuid); x != logs_.end() && x->second->copy_rate > 0 && s.unsynced_count()) {
             log["rate_bytes_per_s"] = std::llround(x->second->copy_rate * s.params.region_sectors * 512);
             log["seconds_left"] = std::llround(std::ceil(static_cast<double>(s.unsynced_count()) / x->second->copy_rate));
         }
-        log["counters"] = {{"requests", c.requests}, {"marks", c.marks}, {"warm_marks", c.warm_marks}, {"clears", c.clears}, {"log_writes", c.log_writes},
-                           {"messages_sent", c.messages_sent}, {"held", c.held}, {"regions_copied", c.regions_copied}, {"leases", c.leases}, {"drains", c.drains}};
+        log["counters"] = {{"requests", c.requests},           {"marks", c.marks}, {"warm_marks", c.warm_marks},         {"clears", c.clears}, {"log_writes", c.log_writes},
+                           {"messages_sent", c.messages_sent}, {"held", c.held},   {"regions_copied", c.regions_copied}, {"leases", c.leases}, {"drains", c.drains}, {"dead_known_ms", c.dead_known_ms}};
         out["logs"].push_back(std::move(log));
     }
     return out.dump();

@@ -22,7 +22,7 @@ namespace clogd::io {
 
 struct DaemonOptions {
     bool solo = false;
-    bool kernel = true;                    // false: no netlink and no device-mapper (tests of the group and the control socket)
+    bool kernel = true;  // false: no netlink and no device-mapper (tests of the group and the control socket)
     std::string control_name;
     std::string run_directory = "/run/clogd";
     Config core;
@@ -35,20 +35,20 @@ class Daemon {
     int run();  // until SIGTERM or SIGINT; the exit status
 
   private:
-    struct LogIo {  // what one log uses outside the core
-        std::unique_ptr<BlockDevice> disk;  // touched by disk_worker only
+    struct LogIo {                          // what one log uses outside the core
+        std::shared_ptr<BlockDevice> disk;  // each job keeps the one that it was given
         Worker disk_worker, device_worker;
         std::unique_ptr<Copier> copier;
-        MirrorDevice mirror;                // touched by device_worker only
+        MirrorDevice mirror;  // touched by device_worker only
         uint64_t unsynced_before = 0;
-        double copy_rate = 0;               // regions per second, all nodes
+        double copy_rate = 0;  // regions per second, all nodes
     };
 
     void step(const Event& event);
     void act(out::Send& o);
     void act(out::Answer& o);
     void act(out::OpenDisk& o);
-    void act(out::CloseDisk& o);
+    void act(out::Close& o);
     void act(out::DiskRead& o);
     void act(out::DiskWrite& o);
     void act(out::FlushLegs& o);

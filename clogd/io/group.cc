@@ -9,10 +9,10 @@
 #include <cstring>
 #include <deque>
 
+#include <fmt/format.h>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <fmt/format.h>
 
 #include "clogd/io/logging.hh"
 
@@ -51,8 +51,7 @@ class Corosync final : public Group {
             auto* bytes = static_cast<uint8_t*>(data);
             self(h)->callbacks_.event(ev::Deliver{node, Bytes(bytes, bytes + size)});
         };
-        model.cpg_confchg_fn = [](cpg_handle_t h, const cpg_name*, const cpg_address* members, size_t n, const cpg_address* left, size_t left_n,
-                                  const cpg_address*, size_t) {
+        model.cpg_confchg_fn = [](cpg_handle_t h, const cpg_name*, const cpg_address* members, size_t n, const cpg_address* left, size_t left_n, const cpg_address*, size_t) {
             ev::Membership m;
             for (size_t i = 0; i < n; ++i) m.members.push_back({members[i].nodeid, members[i].pid});
             for (size_t i = 0; i < left_n; ++i) m.left.push_back(left[i].nodeid);

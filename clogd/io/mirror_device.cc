@@ -119,8 +119,8 @@ int reload_device(const MirrorDevice& mirror) {
     std::lock_guard lock(dm_lock);
     dm_log_with_errno_init(quiet);
     DmTask load(dm_task_create(DM_DEVICE_RELOAD));
-    if (!load || !dm_task_set_name(load.get(), mirror.name.c_str()) ||
-        !dm_task_add_target(load.get(), 0, mirror.sectors, "mirror", mirror.params.c_str()) || !dm_task_run(load.get()))
+    if (!load || !dm_task_set_name(load.get(), mirror.name.c_str()) || !dm_task_add_target(load.get(), 0, mirror.sectors, "mirror", mirror.params.c_str()) ||
+        !dm_task_run(load.get()))
         return errno ? -errno : -EIO;
     return 0;
 }

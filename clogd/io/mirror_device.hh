@@ -19,7 +19,7 @@ struct Leg {
 struct MirrorDevice {
     std::string name;  // of the dm device
     std::string log_uuid;
-    std::string ctr;   // what the kernel would send with CTR
+    std::string ctr;  // what the kernel would send with CTR
     uint64_t sectors = 0;
     std::string params;
     std::vector<Leg> legs;

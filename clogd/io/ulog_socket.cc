@@ -10,8 +10,8 @@
 #include <cstring>
 #include <system_error>
 
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <fmt/format.h>
+#include <boost/asio/posix/stream_descriptor.hpp>
 
 #include "clogd/io/logging.hh"
 
@@ -38,10 +38,8 @@ struct UlogSocket::Impl {
         address.nl_family = AF_NETLINK;
         if (::bind(s, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) throw std::system_error(errno, std::generic_category(), "netlink bind");
         int group = ulog::kConnectorIdx;
-        if (::setsockopt(s, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) < 0)
-            throw std::system_error(errno, std::generic_category(), "netlink group 7");
-        if (::setsockopt(s, SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBuffer, sizeof kReceiveBuffer) < 0)
-            ::setsockopt(s, SOL_SOCKET, SO_RCVBUF, &kReceiveBuffer, sizeof kReceiveBuffer);
+        if (::setsockopt(s, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) < 0) throw std::system_error(errno, std::generic_category(), "netlink group 7");
+        if (::setsockopt(s, SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBuffer, sizeof kReceiveBuffer) < 0) ::setsockopt(s, SOL_SOCKET, SO_RCVBUF, &kReceiveBuffer, sizeof kReceiveBuffer);
         wait();
     }
     void wait() {

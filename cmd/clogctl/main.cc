@@ -7,9 +7,9 @@
 #include <cstdio>
 #include <thread>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <qb/qblog.h>
+#include <CLI/CLI.hpp>
 
 #include "cmd/clogctl/client.hh"
 #include "cmd/clogctl/show.hh"
@@ -37,7 +37,8 @@ json pick(const json& status, const std::string& wanted) {
     if (matches == 1) return found;
     std::string names;
     for (const json& log : status["logs"]) names += "\n  " + log["uuid"].get<std::string>();
-    if (matches == 0) throw clogctl::Refused(wanted.empty() ? "no log is in use on this node" : fmt::format("no log matches '{}'; in use are:{}", wanted, names.empty() ? " none" : names));
+    if (matches == 0)
+        throw clogctl::Refused(wanted.empty() ? "no log is in use on this node" : fmt::format("no log matches '{}'; in use are:{}", wanted, names.empty() ? " none" : names));
     throw clogctl::Refused(fmt::format("{} logs match, name one of them:{}", matches, names));
 }
 

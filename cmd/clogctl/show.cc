@@ -53,12 +53,12 @@ std::string table(const json& s) {
         out += fmt::format("\nlog {}  {}{}\n", l["uuid"].get<std::string>(), l["phase"].get<std::string>(),
                            l["type"] == "disk" ? fmt::format(", on {}{}", l["device"].get<std::string>(), l.value("log_failed", false) ? " FAILED" : "") : ", in memory");
         const uint64_t regions = l["regions"], unsynced = l["unsynced"];
-        out += fmt::format("  {} regions of {}: {} clean, {} dirty here ({} being written), {} not in sync, {} being copied\n", regions,
-                           bytes(l["region_bytes"].get<double>()), l["clean"].get<uint64_t>(), l["dirty"].get<uint64_t>(), l["in_use"].get<uint64_t>(), unsynced,
-                           l["recovering"].get<uint64_t>());
+        out += fmt::format("  {} regions of {}: {} clean, {} dirty here ({} being written), {} not in sync, {} being copied\n", regions, bytes(l["region_bytes"].get<double>()),
+                           l["clean"].get<uint64_t>(), l["dirty"].get<uint64_t>(), l["in_use"].get<uint64_t>(), unsynced, l["recovering"].get<uint64_t>());
         if (unsynced) {
             out += "  " + progress(l, 40);
-            for (const json& r : l["recovered_by"]) out += fmt::format("{} node {} copies {}", &r == &l["recovered_by"][0] ? ";" : ",", r["node"].get<uint32_t>(), r["regions"].get<uint64_t>());
+            for (const json& r : l["recovered_by"])
+                out += fmt::format("{} node {} copies {}", &r == &l["recovered_by"][0] ? ";" : ",", r["node"].get<uint32_t>(), r["regions"].get<uint64_t>());
             out += "\n";
         }
         out += "  members:";
@@ -68,7 +68,8 @@ std::string table(const json& s) {
             out += &m == &l["members"].back() ? "\n" : ",";
         }
         if (l["members"].empty()) out += " none yet\n";
-        if (l.value("held_requests", 0) > 0) out += fmt::format("  {} request(s) of the kernel wait, the oldest for {} ms\n", l["held_requests"].get<uint64_t>(), l.value("oldest_held_ms", 0));
+        if (l.value("held_requests", 0) > 0)
+            out += fmt::format("  {} request(s) of the kernel wait, the oldest for {} ms\n", l["held_requests"].get<uint64_t>(), l.value("oldest_held_ms", 0));
         if (l.contains("trouble")) out += fmt::format("  ! {}\n", l["trouble"].get<std::string>());
     }
     return out;
@@ -77,7 +78,8 @@ std::string table(const json& s) {
 std::string progress(const json& l, unsigned width) {
     const double regions = std::max<double>(1, l.value("regions", 1.0)), synced = regions - l.value("unsynced", 0.0);
     auto filled = static_cast<size_t>(synced / regions * width);
-    std::string out = fmt::format("[{}{}] {:5.1f} %", std::string(filled, '#'), std::string(width - std::min<size_t>(filled, width), '.'), std::floor(synced / regions * 1000) / 10);
+    std::string out =
+        fmt::format("[{}{}] {:5.1f} %", std::string(filled, '#'), std::string(width - std::min<size_t>(filled, width), '.'), std::floor(synced / regions * 1000) / 10);
     if (l.contains("rate_bytes_per_s")) out += fmt::format(", {}/s", bytes(l["rate_bytes_per_s"].get<double>()));
     if (l.contains("seconds_left")) out += fmt::format(", {} left", duration(l["seconds_left"].get<int64_t>()));
     return out;

@@ -9,14 +9,14 @@
 namespace clogctl {
 
 enum Exit : int {
-    kFine = 0,      // every log is in sync and in use
-    kSyncing = 1,   // regions are being copied, or nodes are joining
-    kTrouble = 2,   // no quorum, a failed log disk, a leg that cannot be copied
+    kFine = 0,     // every log is in sync and in use
+    kSyncing = 1,  // regions are being copied, or nodes are joining
+    kTrouble = 2,  // no quorum, a failed log disk, a leg that cannot be copied
     kNoDaemon = 3,
     kUsage = 64,
 };
 
-std::string bytes(double value);      // "1.5 GiB"
+std::string bytes(double value);        // "1.5 GiB"
 std::string duration(int64_t seconds);  // "2 min 5 s"
 std::string table(const nlohmann::json& status);
 Exit verdict(const nlohmann::json& status);

@@ -72,8 +72,14 @@ struct KernelHost {
 class KernelMirror {
   public:
     KernelMirror(KernelHost& host, NodeId node, std::string uuid, std::string ctr, uint32_t regions, uint64_t luid)
-        : host_(host), node_(node), uuid_(std::move(uuid)), ctr_(std::move(ctr)), regions_(regions), luid_(luid),
-          alive_(std::make_shared<bool>(true)), ctr_bytes_(ctr_.begin(), ctr_.end()) {
+        : host_(host),
+          node_(node),
+          uuid_(std::move(uuid)),
+          ctr_(std::move(ctr)),
+          regions_(regions),
+          luid_(luid),
+          alive_(std::make_shared<bool>(true)),
+          ctr_bytes_(ctr_.begin(), ctr_.end()) {
         ctr_bytes_.push_back(0);
     }
     ~KernelMirror() { *alive_ = false; }
@@ -138,7 +144,9 @@ class KernelMirror {
         KernelMirror& k;
         uint64_t us;
         bool await_ready() { return false; }
-        void await_suspend(std::coroutine_handle<> h) { k.host_.after(us, k.guard([h] { h.resume(); })); }
+        void await_suspend(std::coroutine_handle<> h) {
+            k.host_.after(us, k.guard([h] { h.resume(); }));
+        }
         void await_resume() {}
     };
 
@@ -216,19 +224,19 @@ class KernelMirror {
         wake();
     }
 
-#define DO_REQUEST(var, kind, payload)                                       \
-    proto::ulog::Reply var;                                                  \
-    while (true) {                                                           \
-        var = co_await ask(kind, payload);                               \
-        if (var.error != -3) break;                                          \
-        while (true) {                                                       \
-            co_await Sleep{*this, 2'000'000};                                \
-            auto again = co_await ask(Request::ctr, ctr_bytes_);     \
-            if (again.error == 0 && again.data.empty()) break;               \
-        }                                                                    \
-        auto resumed = co_await ask(Request::resume, none_);             \
-        if (resumed.error == -3 && !host_.daemon_listens(node_)) continue;   \
-        if (resumed.error) break;                                            \
+#define DO_REQUEST(var, kind, payload)                                     \
+    proto::ulog::Reply var;                                                \
+    while (true) {                                                         \
+        var = co_await ask(kind, payload);                                 \
+        if (var.error != -3) break;                                        \
+        while (true) {                                                     \
+            co_await Sleep{*this, 2'000'000};                              \
+            auto again = co_await ask(Request::ctr, ctr_bytes_);           \
+            if (again.error == 0 && again.data.empty()) break;             \
+        }                                                                  \
+        auto resumed = co_await ask(Request::resume, none_);               \
+        if (resumed.error == -3 && !host_.daemon_listens(node_)) continue; \
+        if (resumed.error) break;                                          \
     }
 
     Task run_worker() {
@@ -297,7 +305,7 @@ class KernelMirror {
                     Region region = bio.block / host_.blocks_per_region();
                     if (!hash_.contains(region)) {
                         const Bytes arg = one(region);
-                    DO_REQUEST(r, Request::in_sync, arg);
+                        DO_REQUEST(r, Request::in_sync, arg);
                         hash_[region].state = r.error == 0 && get(r) == 1 ? State::clean : State::nosync;
                     }
                     HashEntry& e = hash_[region];

@@ -3,14 +3,23 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "tests/sim/world.hh"
 
 namespace {
-constexpr const char* kPlanted[] = {"none",           "drop-dead-marks",      "lease-outlives-holder",  "partial-transfer", "mark-before-durable",   "ignore-quorum",
-                                    "unmark-while-writing", "in-sync-while-copying", "skip-busy-report", "no-grace",            "forget-torn-on-restart"};
+constexpr const char* kPlanted[] = {"none",
+                                    "drop-dead-marks",
+                                    "lease-outlives-holder",
+                                    "partial-transfer",
+                                    "mark-before-durable",
+                                    "ignore-quorum",
+                                    "unmark-while-writing",
+                                    "in-sync-while-copying",
+                                    "skip-busy-report",
+                                    "no-grace",
+                                    "forget-torn-on-restart"};
 static_assert(std::size(kPlanted) == static_cast<size_t>(clogd::Planted::count_));
 }  // namespace
 

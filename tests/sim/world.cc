@@ -71,8 +71,8 @@ class World final : public KernelHost {
     };
     struct Node {
         NodeId id = 0;
-        bool up = false;        // the machine
-        bool daemon = false;    // clogd
+        bool up = false;      // the machine
+        bool daemon = false;  // clogd
         uint32_t pid = 0;
         std::unique_ptr<Cluster> cluster;
         uint64_t life = 0;         // of the machine
@@ -103,9 +103,9 @@ class World final : public KernelHost {
         uint32_t regions = 0;
         std::vector<std::vector<uint64_t>> legs;  // [leg][block]
         std::vector<uint64_t> acked, seen, version;
-        std::vector<NodeId> writer;               // who holds the block's lock, 0: nobody
+        std::vector<NodeId> writer;                  // who holds the block's lock, 0: nobody
         std::vector<std::multiset<NodeId>> writing;  // per region: writes in flight to legs
-        std::vector<NodeId> copying;              // per region: who copies it now
+        std::vector<NodeId> copying;                 // per region: who copies it now
         Bytes disk;
         uint64_t acked_writes = 0;
     };
@@ -336,7 +336,8 @@ class World final : public KernelHost {
                       if (q->quorate) me.no_quorum_since = 0;
                       else if (!me.no_quorum_since) me.no_quorum_since = now_;
                   }
-                  if (opt_.trace && !std::holds_alternative<ev::Deliver>(e)) trace(fmt::format("node {} is told event {} {}", id, e.index(), std::holds_alternative<ev::Membership>(e) ? std::get<ev::Membership>(e).members.size() : 0));
+                  if (opt_.trace && !std::holds_alternative<ev::Deliver>(e))
+                      trace(fmt::format("node {} is told event {} {}", id, e.index(), std::holds_alternative<ev::Membership>(e) ? std::get<ev::Membership>(e).members.size() : 0));
                   feed(me, e);
                   pump_inbox(me, quorum);
               }));
@@ -347,9 +348,7 @@ class World final : public KernelHost {
         m.left = std::move(left);
         return m;
     }
-    void tell_ring(Node& node, const Component& c) {
-        push(node, ev::Ring{c.id, c.rep, {c.machines.begin(), c.machines.end()}});
-    }
+    void tell_ring(Node& node, const Component& c) { push(node, ev::Ring{c.id, c.rep, {c.machines.begin(), c.machines.end()}}); }
     void join_group(Node& node) {
         auto it = components_.find(node.component);
         if (it == components_.end() || !it->second.machines.contains(node.id)) return;  // the next regroup() takes it in
@@ -501,7 +500,7 @@ class World final : public KernelHost {
                   feed(*nodes_[id], ev::DiskOpened{uuid, mirror_of(uuid).disk.size(), "253:9", {}});
               }));
     }
-    void act(Node&, out::CloseDisk&) {}
+    void act(Node&, out::Close&) {}
     void act(Node& node, out::DiskRead& o) {
         disk_op(node, o.uuid, [this, id = node.id, o] {
             Mirror& m = mirror_of(o.uuid);
@@ -633,8 +632,7 @@ class World final : public KernelHost {
                   Mirror& mm = mirrors_[index];
                   if (!mm.writing[r].empty()) fail(fmt::format("I2: region {} was written by node {} while node {} copied it", r, *mm.writing[r].begin(), id));
                   mm.copying[r] = 0;
-                  for (size_t leg = 1; leg < mm.legs.size(); ++leg)
-                      std::copy(content.begin(), content.end(), mm.legs[leg].begin() + r * kBlocksPerRegion);
+                  for (size_t leg = 1; leg < mm.legs.size(); ++leg) std::copy(content.begin(), content.end(), mm.legs[leg].begin() + r * kBlocksPerRegion);
                   cc.running = false;
                   bool cancelled = std::exchange(cc.cancel, false);
                   bool failed = copy_errors_ && now_ < chaos_until_ && rng_.chance(10);
@@ -754,7 +752,7 @@ class World final : public KernelHost {
 
     // ---- the application -------------------------------------------------------------------------------------------------------------
     void app(NodeId id, uint64_t life) {
-        after(rng_.between(2'000, hot_ ? 20'000 : 150'000), [this, id, life] {
+        after(rng_.between(2'000, hot_ ? 20'000 : 150'000) * std::max<size_t>(1, nodes_.size() * nodes_.size() / 32), [this, id, life] {
             Node& node = *nodes_[id];
             if (!node.up || node.life != life || quiet_) return;
             app(id, life);
@@ -882,7 +880,8 @@ class World final : public KernelHost {
             for (uint32_t b = 0; b < m.version.size(); ++b) {
                 for (size_t leg = 1; leg < m.legs.size(); ++leg)
                     if (m.legs[leg][b] != m.legs[0][b])
-                        fail(fmt::format("{}: leg {} differs from leg 0 at block {} (region {}): {} against {}", m.uuid, leg, b, b / kBlocksPerRegion, m.legs[leg][b], m.legs[0][b]));
+                        fail(fmt::format("{}: leg {} differs from leg 0 at block {} (region {}): {} against {}", m.uuid, leg, b, b / kBlocksPerRegion, m.legs[leg][b],
+                                         m.legs[0][b]));
                 uint64_t v = m.legs[0][b] >= (1ull << 60) ? 0 : m.legs[0][b];
                 if (v < m.acked[b]) fail(fmt::format("{}: block {} holds version {}, but {} was acknowledged", m.uuid, b, v, m.acked[b]));
                 mix(v);
@@ -993,7 +992,8 @@ class World final : public KernelHost {
                 if (auto* s = std::get_if<out::Send>(&o)) todo.push_back(ev::Deliver{1000, s->frame});
                 else if (auto* d = std::get_if<out::OpenDisk>(&o)) todo.push_back(ev::DiskOpened{d->uuid, image.size(), "253:9", {}});
                 else if (auto* r = std::get_if<out::DiskRead>(&o))
-                    todo.push_back(ev::DiskDone{r->uuid, r->op, true, Bytes(image.begin() + static_cast<ptrdiff_t>(r->offset), image.begin() + static_cast<ptrdiff_t>(r->offset + r->length)), {}});
+                    todo.push_back(ev::DiskDone{
+                        r->uuid, r->op, true, Bytes(image.begin() + static_cast<ptrdiff_t>(r->offset), image.begin() + static_cast<ptrdiff_t>(r->offset + r->length)), {}});
                 else if (auto* w = std::get_if<out::DiskWrite>(&o)) {
                     std::copy(w->data.begin(), w->data.end(), image.begin() + static_cast<ptrdiff_t>(w->offset));
                     todo.push_back(ev::DiskDone{w->uuid, w->op, true, {}, {}});

@@ -8,13 +8,29 @@ using namespace clogctl;
 
 namespace {
 json sample(uint64_t unsynced) {
-    return {{"uuid", "LVM-x"}, {"phase", "active"}, {"type", "disk"}, {"device", "253:4"}, {"region_bytes", 524288}, {"regions", 128}, {"unsynced", unsynced},
-            {"recovering", 0}, {"dirty", 3}, {"in_use", 1}, {"clean", 125 - unsynced}, {"members", {{{"node", 1}, {"state", "active"}, {"trouble", false}}}},
-            {"recovered_by", json::array()}, {"held_requests", 0}, {"log_failed", false}};
+    return {{"uuid", "LVM-x"},
+            {"phase", "active"},
+            {"type", "disk"},
+            {"device", "253:4"},
+            {"region_bytes", 524288},
+            {"regions", 128},
+            {"unsynced", unsynced},
+            {"recovering", 0},
+            {"dirty", 3},
+            {"in_use", 1},
+            {"clean", 125 - unsynced},
+            {"members", {{{"node", 1}, {"state", "active"}, {"trouble", false}}}},
+            {"recovered_by", json::array()},
+            {"held_requests", 0},
+            {"log_failed", false}};
 }
 json status(json logs, bool quorate = true) {
-    return {{"version", "1"}, {"node", 1}, {"transport", "corosync"}, {"corosync", {{"connected", true}, {"quorate", quorate}}},
-            {"nodes", {{{"id", 1}, {"up", true}, {"clogd", true}}, {{"id", 2}, {"up", false}, {"clogd", false}}}}, {"logs", std::move(logs)}};
+    return {{"version", "1"},
+            {"node", 1},
+            {"transport", "corosync"},
+            {"corosync", {{"connected", true}, {"quorate", quorate}}},
+            {"nodes", {{{"id", 1}, {"up", true}, {"clogd", true}}, {{"id", 2}, {"up", false}, {"clogd", false}}}},
+            {"logs", std::move(logs)}};
 }
 }  // namespace
 

@@ -135,7 +135,7 @@ TEST(Log, ARestartedDaemonKeepsTheMarksOfTheFirst) {
     const Log& log = *second.cluster.logs().at("LVM-x");
     ASSERT_EQ(log.phase(), Phase::active);
     EXPECT_TRUE(log.marks().marked(3) && log.marks().marked(77));
-    EXPECT_EQ(log.state().unsynced_count(), 0u);  // the kernel wrote on: nothing differs
+    EXPECT_EQ(log.state().unsynced_count(), 0u);                                       // the kernel wrote on: nothing differs
     EXPECT_EQ(second.error(second.ask(Request::mark_region, Solo::u64({5}), 42)), 0);  // under whatever luid
 }
 
@@ -268,11 +268,11 @@ TEST_P(CtrTest, OneClearMessage) {
 }
 INSTANTIATE_TEST_SUITE_P(All, CtrTest,
                          testing::Values(BadCtr{"", "incomplete"}, BadCtr{"131072 clustered-core", "incomplete"}, BadCtr{"x clustered-core 1024", "not a number of sectors"},
-                                         BadCtr{"131072 clustered-tape 1024", "use clustered-disk or clustered-core"}, BadCtr{"131072 clustered-disk 1024", "needs a log device and a region size"},
-                                         BadCtr{"131072 clustered-core 1000", "power of two"}, BadCtr{"131072 clustered-core 1", "power of two"},
-                                         BadCtr{"1024 clustered-core 2048", "power of two"}, BadCtr{"131072 clustered-core 1024 sync nosync", "choose one"},
-                                         BadCtr{"131072 clustered-core 1024 fast", "not known"}, BadCtr{"99999999999999 clustered-core 2", "larger region size"},
-                                         BadCtr{"131072 clustered-disk /dev/a/b 10x", "not a number of sectors"}));
+                                         BadCtr{"131072 clustered-tape 1024", "use clustered-disk or clustered-core"},
+                                         BadCtr{"131072 clustered-disk 1024", "needs a log device and a region size"}, BadCtr{"131072 clustered-core 1000", "power of two"},
+                                         BadCtr{"131072 clustered-core 1", "power of two"}, BadCtr{"1024 clustered-core 2048", "power of two"},
+                                         BadCtr{"131072 clustered-core 1024 sync nosync", "choose one"}, BadCtr{"131072 clustered-core 1024 fast", "not known"},
+                                         BadCtr{"99999999999999 clustered-core 2", "larger region size"}, BadCtr{"131072 clustered-disk /dev/a/b 10x", "not a number of sectors"}));
 
 TEST(LogDevice, TooSmall) {
     Solo s(64 << 10);

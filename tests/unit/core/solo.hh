@@ -61,7 +61,9 @@ struct Solo {
     void act(out::Answer& o) { replies.push_back(o.reply); }
     void act(out::OpenDisk& o) { todo.push_back(ev::DiskOpened{o.uuid, disk.size(), "253:4", {}}); }
     void act(out::DiskRead& o) {
-        todo.push_back(ev::DiskDone{o.uuid, o.op, disk_ok, disk_ok ? Bytes(disk.begin() + static_cast<ptrdiff_t>(o.offset), disk.begin() + static_cast<ptrdiff_t>(o.offset + o.length)) : Bytes{}, "I/O error"});
+        todo.push_back(ev::DiskDone{o.uuid, o.op, disk_ok,
+                                    disk_ok ? Bytes(disk.begin() + static_cast<ptrdiff_t>(o.offset), disk.begin() + static_cast<ptrdiff_t>(o.offset + o.length)) : Bytes{},
+                                    "I/O error"});
     }
     void act(out::DiskWrite& o) {
         ++disk_writes;

@@ -22,19 +22,45 @@ TEST(Crc32c, KnownVector) { EXPECT_EQ(crc32c(text("123456789")), 0xE3069283u); }
 TEST(Wire, GoldenFrame) {
     wire::Message m{{7, 1, 0x1122334455667788ull}, "LVM-x", wire::BusyChange{{{3, 2}}, {{9, 1}}}};
     EXPECT_EQ(hex(wire::encode(m)),
-              "636c6f67" "0100" "0100" "0a00" "0700000000000000" "01000000" "8877665544332211" "0500" "4c564d2d78"
-              "01000000" "0300000002000000" "01000000" "0900000001000000" "4cd056f0");
+              "636c6f67"
+              "0100"
+              "0100"
+              "0a00"
+              "0700000000000000"
+              "01000000"
+              "8877665544332211"
+              "0500"
+              "4c564d2d78"
+              "01000000"
+              "0300000002000000"
+              "01000000"
+              "0900000001000000"
+              "4cd056f0");
 }
 
 TEST(Wire, EveryMessageComesBack) {
     wire::Hello h{wire::kVersion, 42, 0, 1, {{"u", wire::Standing::active, 3, 4, 5}}};
     wire::Attach a{1, 2, {1024, 1 << 20, 1, 2}, 1, 9, {{0, 5}}};
-    for (const wire::Body& body : {wire::Body(h), wire::Body(a), wire::Body(wire::Refuse{3, "why"}), wire::Body(wire::Chunk{1, 2, 3, 4, {5, 6}}), wire::Body(wire::Ready{}),
-                                   wire::Body(wire::Detach{}), wire::Body(wire::Folded{}), wire::Body(wire::DeadMarks{1, 1, 0, 1, {{1, 1}}}),
-                                   wire::Body(wire::LegFailed{{{4, 1}}}), wire::Body(wire::BusyReport{8, {}}), wire::Body(wire::BusyChange{}),
-                                   wire::Body(wire::Lease{{{1, 2}}, {}, {}, {{7, 7}}}), wire::Body(wire::Want{{{2, 1}}}), wire::Body(wire::Trouble{1}),
-                                   wire::Body(wire::Mark{4, {{1, 1}}, {{2, 2}}}), wire::Body(wire::MarkAck{1, 4}), wire::Body(wire::DigestPoint{}),
-                                   wire::Body(wire::Digest{1, 2}), wire::Body(wire::Diverged{}), wire::Body(wire::Fenced{5})}) {
+    for (const wire::Body& body : {wire::Body(h),
+                                   wire::Body(a),
+                                   wire::Body(wire::Refuse{3, "why"}),
+                                   wire::Body(wire::Chunk{1, 2, 3, 4, {5, 6}}),
+                                   wire::Body(wire::Ready{}),
+                                   wire::Body(wire::Detach{}),
+                                   wire::Body(wire::Folded{}),
+                                   wire::Body(wire::DeadMarks{1, 1, 0, 1, {{1, 1}}}),
+                                   wire::Body(wire::LegFailed{{{4, 1}}}),
+                                   wire::Body(wire::BusyReport{8, {}}),
+                                   wire::Body(wire::BusyChange{}),
+                                   wire::Body(wire::Lease{{{1, 2}}, {}, {}, {{7, 7}}}),
+                                   wire::Body(wire::Want{{{2, 1}}}),
+                                   wire::Body(wire::Trouble{1}),
+                                   wire::Body(wire::Mark{4, {{1, 1}}, {{2, 2}}}),
+                                   wire::Body(wire::MarkAck{1, 4}),
+                                   wire::Body(wire::DigestPoint{}),
+                                   wire::Body(wire::Digest{1, 2}),
+                                   wire::Body(wire::Diverged{}),
+                                   wire::Body(wire::Fenced{5})}) {
         Bytes frame = wire::encode({{1, 2, 3}, "uuid", body});
         auto back = wire::decode(frame);
         ASSERT_TRUE(back) << body.index();
@@ -47,8 +73,8 @@ TEST(Wire, EveryMessageComesBack) {
 TEST(Wire, OlderReaderTakesLongerMessage) {
     Writer w;
     w(wire::kMagic), w(static_cast<uint16_t>(wire::kVersion + 1)), w(wire::kReadableBy), w(uint16_t{13}), w(wire::ViewId{1, 2, 3}), w(std::string("u"));
-    w(uint8_t{1});               // Trouble as version N knows it
-    w(uint32_t{0xdeadbeef});     // and what N+1 added
+    w(uint8_t{1});            // Trouble as version N knows it
+    w(uint32_t{0xdeadbeef});  // and what N+1 added
     w(crc32c(w.bytes()));
     auto m = wire::decode(w.take());
     ASSERT_TRUE(m);
@@ -106,11 +132,11 @@ TEST(Ulog, FrameAsTheKernelSendsIt) {
         change(bad);
         return !ulog::decode(bad);
     };
-    EXPECT_TRUE(broken([](Bytes& b) { b[0] = 8; }));                 // another id
-    EXPECT_TRUE(broken([](Bytes& b) { b[16] = 255; }));              // length beyond the frame
-    EXPECT_TRUE(broken([](Bytes& b) { b[20 + 156] = 200; }));        // data beyond the frame
-    EXPECT_TRUE(broken([](Bytes& b) { b[20 + 140] = 4; }));          // version
-    EXPECT_TRUE(broken([](Bytes& b) { b[20 + 152] = 18; }));         // request
+    EXPECT_TRUE(broken([](Bytes& b) { b[0] = 8; }));                                              // another id
+    EXPECT_TRUE(broken([](Bytes& b) { b[16] = 255; }));                                           // length beyond the frame
+    EXPECT_TRUE(broken([](Bytes& b) { b[20 + 156] = 200; }));                                     // data beyond the frame
+    EXPECT_TRUE(broken([](Bytes& b) { b[20 + 140] = 4; }));                                       // version
+    EXPECT_TRUE(broken([](Bytes& b) { b[20 + 152] = 18; }));                                      // request
     EXPECT_TRUE(broken([](Bytes& b) { std::fill(b.begin() + 28, b.begin() + 28 + 129, 'x'); }));  // uuid without an end
     EXPECT_TRUE(broken([](Bytes& b) { b.resize(179); }));
     for (uint32_t v = 1; v <= 3; ++v) EXPECT_FALSE(broken([v](Bytes& b) { b[20 + 140] = static_cast<uint8_t>(v); }));
@@ -135,7 +161,15 @@ const logdisk::PageId kId{logdisk::log_hash("LVM-x"), 3, 2};
 TEST(LogDisk, GoldenPage) {
     Bytes page = logdisk::encode_page(kId, 9, text("hello"));
     ASSERT_EQ(page.size(), 4096u);
-    EXPECT_EQ(hex(ByteView(page).first(36)), "434c4733" "07a258f1" "03000000" "0200" "0000" "0900000000000000" "00000000" "68656c6c6f000000");
+    EXPECT_EQ(hex(ByteView(page).first(36)),
+              "434c4733"
+              "07a258f1"
+              "03000000"
+              "0200"
+              "0000"
+              "0900000000000000"
+              "00000000"
+              "68656c6c6f000000");
     EXPECT_EQ(fnv1a(page), 9924789082669475226ull);
     auto back = logdisk::decode_page(kId, page);
     EXPECT_EQ(back.state, logdisk::PageState::valid);
@@ -167,8 +201,8 @@ TEST(LogDisk, OfTwoCopiesTheNewestWholeOneCounts) {
     torn.state = logdisk::PageState::torn;
     zero.state = logdisk::PageState::zero;
     EXPECT_EQ(logdisk::newest(page(6), page(7))->seq, 7u);
-    EXPECT_EQ(logdisk::newest(page(7), torn)->seq, 7u);   // the torn one was never acknowledged
-    EXPECT_FALSE(logdisk::newest(page(9), torn));         // an older one was whole once
+    EXPECT_EQ(logdisk::newest(page(7), torn)->seq, 7u);  // the torn one was never acknowledged
+    EXPECT_FALSE(logdisk::newest(page(9), torn));        // an older one was whole once
     EXPECT_FALSE(logdisk::newest(page(6), bad));
     EXPECT_FALSE(logdisk::newest(torn, torn));
     EXPECT_EQ(logdisk::newest(zero, zero)->state, logdisk::PageState::zero);

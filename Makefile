@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The front door. `make help` lists what there is.
+BUILD ?= build
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr
+SEEDS ?= 20000
+FIRST ?= 1000000
+STORY ?=
+NODES ?= 3
+
+.PHONY: help deps build check demo bench lab torture install uninstall fmt lint
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1@\2/' | column -t -s@
+
+deps: ## install every Debian package that any target needs (as root)
+	@tests/install-deps.sh build check lab
+
+$(BUILD)/.deps-%: tests/install-deps.sh
+	@mkdir -p $(BUILD) && tests/install-deps.sh $* && touch $@
+
+build: $(BUILD)/.deps-build ## build clogd, clogctl and the tests into build/bin
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo >$(BUILD)/cmake.log 2>&1 || { cat $(BUILD)/cmake.log; exit 1; }
+	@ninja -C $(BUILD) -j $(JOBS) --quiet
+
+check: $(BUILD)/.deps-build $(BUILD)/.deps-check $(BUILD)/.deps-lab ## everything that must hold: lint, unit tests, sanitizers, fuzzing, 10,000 simulated clusters, the lab
+	@CLOGD_BUILD=$(abspath $(BUILD)) tests/check.sh
+
+demo: build $(BUILD)/.deps-lab ## three real kernels share a mirror and lose a node in the middle of writing
+	@CLOGD_BUILD=$(abspath $(BUILD)) python3 tests/lab/demo.py
+
+bench: build $(BUILD)/.deps-lab ## measure, as ratios within one run, into build/bench
+	@CLOGD_BUILD=$(abspath $(BUILD)) python3 tests/bench/bench.py
+
+lab: build $(BUILD)/.deps-lab ## a shell on a cluster of virtual machines (NODES=3), or one story (STORY=03)
+	@CLOGD_BUILD=$(abspath $(BUILD)) python3 tests/lab/shell.py "$(STORY)" "$(NODES)"
+
+torture: build ## simulate SEEDS clusters from FIRST on
+	@CLOGD_BUILD=$(abspath $(BUILD)) tests/simulate.sh $(FIRST) $(SEEDS)
+
+install: build ## install the daemon, clogctl, manual pages, unit and agent (PREFIX, DESTDIR)
+	install -D -m 755 $(BUILD)/bin/clogd $(DESTDIR)$(PREFIX)/sbin/clogd
+	install -D -m 755 $(BUILD)/bin/clogctl $(DESTDIR)$(PREFIX)/sbin/clogctl
+	install -D -m 644 docs/clogd.8 $(DESTDIR)$(PREFIX)/share/man/man8/clogd.8
+	install -D -m 644 docs/clogctl.8 $(DESTDIR)$(PREFIX)/share/man/man8/clogctl.8
+	install -D -m 644 ha-configs/clogd.service $(DESTDIR)/lib/systemd/system/clogd.service
+	install -D -m 755 ha-configs/ocf/clogd $(DESTDIR)$(PREFIX)/lib/ocf/resource.d/clogd/clogd
+
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(PREFIX)/sbin/clogd $(DESTDIR)$(PREFIX)/sbin/clogctl $(DESTDIR)$(PREFIX)/share/man/man8/clogd.8 \
+	  $(DESTDIR)$(PREFIX)/share/man/man8/clogctl.8 $(DESTDIR)/lib/systemd/system/clogd.service $(DESTDIR)$(PREFIX)/lib/ocf/resource.d/clogd/clogd
+
+fmt: $(BUILD)/.deps-check ## format the sources
+	@git ls-files '*.cc' '*.hh' | xargs clang-format -i
+
+lint: $(BUILD)/.deps-build $(BUILD)/.deps-check ## clang-format, clang-tidy, shellcheck
+	@CLOGD_BUILD=$(abspath $(BUILD)) tests/lint.sh

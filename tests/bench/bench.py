@@ -1,0 +1,197 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""make bench: every figure is a ratio within this one run, or a count. Results: build/bench/results.json and results.txt.
+
+    node1   node2   node3      1 CPU each
+       \\      |      /
+     leg0, leg1 (256 MiB), log, raw
+"""
+import json
+import os
+import statistics
+import sys
+import time
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
+from lab import *  # noqa: F403 - a story speaks the lab's language
+
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+SECONDS = int(os.environ.get("FIO_SECONDS", "6"))
+results = []
+
+
+def result(name, value, unit, target, holds):
+    results.append({"name": name, "value": value, "unit": unit, "target": target, "holds": holds})
+    say(f"{'holds ' if holds else 'FAILS ' if holds is False else '      '} {name}: {value} {unit} (target {target})")
+
+
+def at_least(name, value, target, unit="of it"):
+    result(name, round(value, 3), unit, f"at least {target}", value >= target)
+
+
+def at_most(name, value, target, unit):
+    result(name, round(value, 3) if isinstance(value, float) else value, unit, f"at most {target}", value <= target)
+
+
+def fio(node, path, depth, offset="0", size="200m"):
+    """Started; the returned function gives IOPS."""
+    wait = node.background(f"fio --name=x --filename={path} --direct=1 --ioengine=libaio --rw=randwrite --bs=4k --iodepth={depth} --offset={offset} --size={size} "
+                           f"--runtime={SECONDS} --time_based --ramp_time=1 --output-format=json --norandommap --randrepeat=0", 180)
+
+    def iops():
+        status, out = wait()
+        if status:
+            raise LabError(f"fio: {out}")
+        return json.loads(out[out.index("{"):])["jobs"][0]["write"]["iops"]
+    return iops
+
+
+def disk_log_table(lab, mirror, sync):
+    return f"0 {mirror.sectors} mirror disk 3 {lab.path('log')} {mirror.region // 512} {sync} 2 {lab.path('leg0')} 0 {lab.path('leg1')} 0 1 handle_errors"
+
+
+def writes(lab):
+    one, two, _ = lab.nodes
+    mirror = Mirror(lab, extra="nosync")
+    samples = {}
+
+    def note(key, value):
+        samples.setdefault(key, []).append(value)
+
+    for n in range(ROUNDS):
+        say(f"writes, round {n + 1} of {ROUNDS}")
+        for depth in (1, 16):
+            note(("raw", depth), fio(one, lab.path("raw"), depth)())
+        one.run(f"dd if=/dev/zero of={lab.path('log')} bs=1M count=8 oflag=direct 2>&1; dmsetup create local --table '{disk_log_table(lab, mirror, 'nosync')}'")
+        for depth in (1, 16):
+            note(("stock", depth), fio(one, "/dev/mapper/local", depth)())
+        one.run("dmsetup remove --retry local")
+        mirror.create()
+        mirror.wait_sync()
+        for depth in (1, 16):
+            note(("ours", depth), fio(one, mirror.path, depth)())
+        for depth in (1, 16):
+            pair = [fio(one, mirror.path, depth, "0", "100m"), fio(two, mirror.path, depth, "100m", "100m")]
+            for i, wait in enumerate(pair):
+                note(("ours2", depth, i), wait())
+            pair = [fio(one, lab.path("raw"), depth, "0", "100m"), fio(two, lab.path("raw"), depth, "100m", "100m")]
+            for i, wait in enumerate(pair):
+                note(("raw2", depth, i), wait())
+        mirror.remove()
+    m = {k: statistics.median(v) for k, v in samples.items()}
+    for depth in (1, 16):
+        say(f"depth {depth}: raw {m['raw', depth]:.0f}, stock mirror with disk log {m['stock', depth]:.0f}, cluster mirror {m['ours', depth]:.0f} IOPS")
+        at_least(f"4 KiB random write, depth {depth}, one of three nodes, against the local stock mirror with `disk` log", m["ours", depth] / m["stock", depth], 0.5)
+        result(f"the same against the raw disk, depth {depth}", round(m["ours", depth] / m["raw", depth], 3), "of it", "-", None)
+        alone = m["ours", depth] / m["raw", depth]
+        for i in (0, 1):
+            at_least(f"two nodes writing, depth {depth}: node {i + 1}'s share of the raw disk against alone", m["ours2", depth, i] / m["raw2", depth, i] / alone, 0.8)
+
+
+def counts(lab):
+    one = lab.node(1)
+    mirror = Mirror(lab, extra="nosync")
+    mirror.create()
+    mirror.wait_sync()
+
+    def counters():
+        s = one.status()
+        return s["messages"]["sent"], one.log_status(mirror)["counters"]["log_writes"], one.log_status(mirror)["counters"]["marks"]
+    write = f"python3 -c \"import os,mmap; f=os.open('{mirror.path}', os.O_RDWR|os.O_DIRECT); b=mmap.mmap(-1,4096); %s\""
+    time.sleep(4)
+    before = counters()
+    one.run(write % "os.pwritev(f,[b],100<<20)")
+    first = counters()
+    at_most("first mark of a clean region: cluster messages", first[0] - before[0], 0, "messages")
+    result("first mark of a clean region: 4 KiB writes to the log", first[1] - before[1], "writes", "exactly 1", first[1] - before[1] == 1)
+    one.run(write % "[os.pwritev(f,[b],100<<20) for i in range(200)]")
+    warm = counters()
+    at_most("200 writes to the warm region: cluster messages", warm[0] - first[0], 0, "messages")
+    at_most("200 writes to the warm region: writes to the log", warm[1] - first[1], 0, "writes")
+    fio(one, mirror.path, 16)()
+    burst = counters()
+    result("random writes at depth 16: marks per log write", round((burst[2] - warm[2]) / max(1, burst[1] - warm[1]), 1), "marks", "-", None)
+    mirror.remove()
+
+
+def first_copy(lab):
+    one = lab.node(1)
+    mirror = Mirror(lab)
+    ours, stock, messages = [], [], []
+    for n in range(ROUNDS):
+        one.run(f"dd if=/dev/zero of={lab.path('log')} bs=1M count=8 oflag=direct 2>&1")
+        begin = time.time()
+        one.run(f"dmsetup create local --table '{disk_log_table(lab, mirror, 'sync')}'; until dmsetup status local | grep -q '512/512'; do sleep 0.05; done")
+        stock.append(time.time() - begin)
+        one.run("dmsetup remove --retry local; dd if=/dev/zero of=/dev/mapper/log bs=1M count=8 oflag=direct 2>&1")
+        sent = sum(n.status()["messages"]["sent"] for n in lab.nodes)
+        begin = time.time()
+        mirror.create()
+        one.run("until dmsetup status m0 | grep -q '512/512'; do sleep 0.05; done")
+        ours.append(time.time() - begin)
+        messages.append(sum(n.status()["messages"]["sent"] for n in lab.nodes) - sent)
+        mirror.remove()
+    say(f"first copy of 256 MiB: stock mirror {statistics.median(stock):.2f} s, three nodes {statistics.median(ours):.2f} s (creation included)")
+    at_most("first copy of 256 MiB by three idle nodes, against the local stock mirror", statistics.median(ours) / statistics.median(stock), 1.0, "of its time")
+    at_most("cluster messages of a first copy, per GiB, joins included", statistics.median(messages) * 4, 200, "messages")
+
+
+def deaths(lab):
+    one, two, three = lab.nodes
+    for what in ("idle", "writing"):
+        mirror = Mirror(lab, extra="nosync")
+        mirror.create()
+        mirror.wait_sync()
+        if what == "writing":
+            three.load("write", mirror.path, seconds=60, from_mib=128, span_mib=64, depth=16)
+            time.sleep(2)
+        load = one.load("write", mirror.path, seconds=14, span_mib=64, depth=4, verify=True)
+        time.sleep(3)
+        three.kill()
+        figures = one.expect(load())
+        at_most(f"longest gap in a survivor's writes when {'an' if what == 'idle' else 'a'} {what} node is killed", round(figures["longest_gap_ms"]), 500, "ms")
+        known = max(n.log_status(mirror)["counters"]["dead_known_ms"] for n in (one, two))
+        at_most(f"a dead ({what}) node's regions known after the membership change", known, 200, "ms")
+        mirror.wait_sync(one, two)
+        lab.boot(three)
+        lab.start_cluster(three)
+        mirror.remove(one, two)
+
+
+def large(lab):
+    sectors = 34359738368  # 16 TiB
+    for n in lab.nodes:
+        n.run(f"for i in 0 1; do dmsetup create big$i --table '0 {sectors} zero'; done; dd if=/dev/zero of={lab.path('log')} bs=1M count=1 oflag=direct 2>&1")
+    table = f"0 {sectors} mirror userspace 5 LVM-big clustered-disk {lab.path('log')} 1024 nosync 2 /dev/mapper/big0 0 /dev/mapper/big1 0 1 handle_errors"
+    for n in lab.nodes[:2]:
+        n.run(f"dmsetup create big --table '{table}'")
+    begin = time.time()
+    lab.node(3).run(f"dmsetup create big --table '{table}'")
+    wait_for("node 3 to be active", lambda: lab.node(3).status()["logs"][0]["phase"] == "active")
+    at_most("join to a 16 TiB mirror", round(time.time() - begin, 2), 2, "s")
+    lab.node(1).run("fio --name=x --filename=/dev/mapper/big --direct=1 --ioengine=libaio --rw=randwrite --bs=4k --iodepth=16 --runtime=5 --time_based --size=15t --norandommap")
+    rss = max(int(n.run("grep VmRSS /proc/$(pgrep -x clogd)/status").split()[1]) for n in lab.nodes)
+    at_most("clogd's resident memory with a 16 TiB mirror on three nodes", round(rss / 1024, 1), 64, "MiB")
+    for n in lab.nodes:
+        n.run("dmsetup remove --retry big; dmsetup remove big0; dmsetup remove big1")
+
+
+def tell(lab):
+    lab.start_cluster()
+    only = os.environ.get("ONLY", "counts,first_copy,writes,deaths,large").split(",")
+    for part in (counts, first_copy, writes, deaths, large):
+        if part.__name__ in only:
+            say(f"--- {part.__name__}")
+            part(lab)
+    folder = os.path.join(BUILD, "bench")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "results.json"), "w") as f:
+        json.dump(results, f, indent=1)
+    width = max(len(r["name"]) for r in results)
+    lines = [f"{r['name']:<{width}}  {r['value']:>9} {r['unit']:<12} {r['target']:<14} {'yes' if r['holds'] else '-' if r['holds'] is None else 'NO'}" for r in results]
+    with open(os.path.join(folder, "results.txt"), "w") as f:
+        f.write("\n".join(lines) + "\n")
+    print("\n" + "\n".join(lines))
+    print(f"\n{folder}/results.json")
+
+
+story(tell, disks={"leg0": 256 * MIB, "leg1": 256 * MIB, "log": 16 * MIB, "raw": 256 * MIB}, name="bench")

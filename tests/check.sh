@@ -1,0 +1,81 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# make check: every step runs, also after one has failed; the last line counts them.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+export CLOGD_BUILD=${CLOGD_BUILD:-$PWD/build}
+jobs=$(nproc)
+seeds=${SEEDS:-10000}
+passed=0 failed=0
+names=()
+logs=$CLOGD_BUILD/check
+rm -rf "$logs"
+mkdir -p "$logs"
+begin=$SECONDS
+
+step() {
+  local name=$1 start=$SECONDS
+  shift
+  local file
+  file=$logs/$(tr ' /' '__' <<<"$name").log
+  if "$@" >"$file" 2>&1; then
+    passed=$((passed + 1))
+    echo "ok      $name ($((SECONDS - start)) s)"
+  else
+    failed=$((failed + 1))
+    names+=("$name")
+    echo "FAILED  $name ($((SECONDS - start)) s); the end of $file:"
+    tail -n 40 "$file" | sed 's/^/        /'
+  fi
+}
+
+build_in() { # folder, cmake options, targets
+  local folder=$1 options=$2
+  shift 2
+  # shellcheck disable=SC2086
+  cmake -S . -B "$folder" -G Ninja $options && ninja -C "$folder" -j "$jobs" "$@"
+}
+
+fuzz() {
+  local target=$1 corpus=$CLOGD_BUILD/corpus/$1
+  mkdir -p "$corpus"
+  FUZZ_TARGET=$target "$CLOGD_BUILD/fuzz/bin/clogd-fuzz" -max_total_time="${FUZZ_SECONDS:-10}" -print_final_stats=0 -close_fd_mask=1 -artifact_prefix="$corpus/crash-" "$corpus"
+}
+
+same_hash() {
+  local a b
+  a=$("$CLOGD_BUILD/bin/clogd-sim" --first 7000 --seeds 20 --hashes)
+  b=$("$CLOGD_BUILD/bin/clogd-sim" --first 7000 --seeds 20 --hashes)
+  echo "$a"
+  [ "$a" = "$b" ]
+}
+
+stories() {
+  local kernel=$1 story name
+  shift
+  for story in "$@"; do
+    name=$(basename "$story" .py)
+    CLOGD_LAB_KERNEL=$kernel step "lab $name on Linux $kernel" timeout 600 python3 "$story"
+  done
+}
+
+step "build" build_in "$CLOGD_BUILD" -DCMAKE_BUILD_TYPE=RelWithDebInfo
+step "lint" tests/lint.sh
+step "unit tests" "$CLOGD_BUILD/bin/clogd-unit" --gtest_brief=1
+step "build with sanitizers" build_in "$CLOGD_BUILD/asan" "-DCMAKE_BUILD_TYPE=RelWithDebInfo -DCLOGD_SANITIZE=ON" clogd-unit clogd-sim clogd clogctl
+step "unit tests with sanitizers" "$CLOGD_BUILD/asan/bin/clogd-unit" --gtest_brief=1
+step "simulator with sanitizers, 200 seeds" env CLOGD_BUILD="$CLOGD_BUILD/asan" tests/simulate.sh 500000 200
+step "simulator, $seeds seeds" tests/simulate.sh 1 "$seeds"
+step "simulator, the same seed gives the same trace" same_hash
+step "simulator, every planted bug is found" "$CLOGD_BUILD/bin/clogd-sim" --hunt --seeds 2000
+step "build of the fuzzers" env CC=clang CXX=clang++ bash -c "cmake -S . -B '$CLOGD_BUILD/fuzz' -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCLOGD_SANITIZE=ON -DCLOGD_FUZZ=ON && ninja -C '$CLOGD_BUILD/fuzz' -j $jobs clogd-fuzz"
+for target in wire ulog ctr slot state cluster; do step "fuzz $target" fuzz "$target"; done
+step "control socket and start-up" tests/control.sh
+stories 6.1 tests/lab/scenarios/*.py
+stories 6.12 tests/lab/scenarios/0[1357]-*.py
+
+echo
+[ $failed -eq 0 ] || printf 'failed: %s\n' "${names[@]}"
+echo "took $((SECONDS - begin)) s"
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]

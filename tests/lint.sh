@@ -1,0 +1,23 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Formatting, clang-tidy, shellcheck, and two rules of the house. Prints what is wrong and fails.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+build=${CLOGD_BUILD:-build}
+status=0
+mapfile -t sources < <(git ls-files '*.cc' '*.hh')
+clang-format --dry-run -Werror "${sources[@]}" || status=1
+mapfile -t scripts < <(git ls-files | while read -r f; do head -c 64 "$f" 2>/dev/null | head -n 1 | grep -qaE '^#!/bin/(ba|busybox )?sh' && echo "$f"; done)
+shellcheck -S warning "${scripts[@]}" ha-configs/ocf/clogd || status=1
+python3 -m py_compile tests/lab/*.py tests/lab/scenarios/*.py tests/bench/*.py || status=1
+if grep -nE '#include *[<"](boost/|corosync/|qb/|sys/|unistd|thread|chrono|iostream|fstream|libdevmapper|clogd/io)' clogd/core/*; then
+  echo "clogd/core is to be free of I/O, clocks and threads" >&2
+  status=1
+fi
+if git ls-files '*.cc' '*.hh' '*.sh' '*.py' 'ha-configs/*' | xargs grep -L 'SPDX-License-Identifier' | grep .; then
+  echo "these files lack their SPDX line" >&2
+  status=1
+fi
+mapfile -t checked < <(git ls-files 'clogd/*.cc' 'cmd/*.cc')
+printf '%s\n' "${checked[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy --quiet -p "$build" --warnings-as-errors='*' 2>/dev/null | grep -E 'error:|warning:' && status=1
+exit $status
