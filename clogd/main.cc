@@ -97,6 +97,7 @@ int main(int argc, char** argv) {
     try {
         clogd::io::Daemon daemon(options);
         tell_parent(0);
+        if (!foreground && !std::freopen("/dev/null", "w", stderr)) return 1;  // whoever started it may wait for the end of its output
         status = daemon.run();
         // Threads may hang in a suspend or on a dead disk; the process must end all the same.
         clogd::io::close_log();

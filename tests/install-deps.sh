@@ -5,7 +5,7 @@ set -euo pipefail
 build=(g++ cmake ninja-build pkg-config libboost-dev libqb-dev libcorosync-common-dev libcpg-dev libquorum-dev libdevmapper-dev libsystemd-dev
   libcli11-dev nlohmann-json3-dev libfmt-dev libgtest-dev libgmock-dev librapidcheck-dev)
 check=(clang clang-format clang-tidy libclang-rt-14-dev shellcheck python3-minimal)
-lab=(qemu-system-x86 busybox-static kmod cpio iproute2 python3 corosync dmsetup lvm2 udev procps fio linux-image-amd64 linux-image-6.12-amd64)
+lab=(qemu-system-x86 busybox-static kmod cpio iproute2 python3 corosync dmsetup lvm2 udev procps fio resource-agents linux-image-amd64 linux-image-6.12-amd64)
 packages=()
 for group in "$@"; do
   case $group in

@@ -384,6 +384,16 @@ void Log::form_from_disk(const Bytes& bytes) {
             trouble_ = "the log disk had damaged pages; every region is being copied";
             s.members.clear();
             s.torn.clear();
+            format_ = true;  // what is left of older epochs must not outlive this one
+            // Machines that are up without their daemon may be writing anywhere.
+            for (NodeId node : last_view_.machines) {
+                if (node == cfg.self || last_view_.processes.contains(node)) continue;
+                MemberState ms;
+                ms.status = Member::absent;
+                ms.slot = static_cast<uint16_t>(s.members.size());
+                ms.busy = all;
+                s.members[node] = std::move(ms);
+            }
         }
         if (known && h.regions < regions && params_.sync_mode != wire::kNoSync) s.raw.add(Range{h.regions, regions - h.regions});
         if (h.regions > regions && regions) {

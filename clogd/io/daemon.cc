@@ -332,7 +332,12 @@ std::string Daemon::answer(std::string_view text) {
 }
 
 std::string Daemon::status() {
-    json out{{"ok", true}, {"version", CLOGD_VERSION}, {"node", cluster_.config().self}, {"transport", options_.solo ? "solo" : "corosync"}, {"uptime_ms", now() - started_}};
+    json out{{"ok", true},
+             {"pid", ::getpid()},
+             {"version", CLOGD_VERSION},
+             {"node", cluster_.config().self},
+             {"transport", options_.solo ? "solo" : "corosync"},
+             {"uptime_ms", now() - started_}};
     out["corosync"] = {{"connected", cluster_.connected()}, {"quorate", cluster_.quorate()}, {"settled", cluster_.settled()}, {"views", cluster_.views()}};
     if (!group_->trouble().empty()) out["corosync"]["trouble"] = group_->trouble();
     out["nodes"] = json::array();
@@ -386,7 +391,8 @@ std::string Daemon::status() {
             log["seconds_left"] = std::llround(std::ceil(static_cast<double>(s.unsynced_count()) / x->second->copy_rate));
         }
         log["counters"] = {{"requests", c.requests},           {"marks", c.marks}, {"warm_marks", c.warm_marks},         {"clears", c.clears}, {"log_writes", c.log_writes},
-                           {"messages_sent", c.messages_sent}, {"held", c.held},   {"regions_copied", c.regions_copied}, {"leases", c.leases}, {"drains", c.drains}, {"dead_known_ms", c.dead_known_ms}};
+                           {"messages_sent", c.messages_sent}, {"held", c.held},   {"regions_copied", c.regions_copied}, {"leases", c.leases}, {"drains", c.drains},
+                           {"dead_known_ms", c.dead_known_ms}};
         out["logs"].push_back(std::move(log));
     }
     return out.dump();
