@@ -244,6 +244,16 @@ TEST(Log, HeldRequestsAreBounded) {
     EXPECT_EQ(log.held(), 128u);  // the same question asked again replaces the first
 }
 
+TEST(Log, LogsPerDaemonAreBounded) {
+    Solo s;
+    for (uint32_t i = 0; i < proto::kMaxLogs; ++i) EXPECT_EQ(s.error(s.ask(Request::ctr, Solo::text("4096 clustered-core 1024"), i + 1, "u" + std::to_string(i))), 0);
+    EXPECT_EQ(s.error(s.ask(Request::ctr, Solo::text("4096 clustered-core 1024"), 9999, "one-more")), -ENOSPC);
+    EXPECT_EQ(s.cluster.logs().size(), proto::kMaxLogs);
+    EXPECT_TRUE(s.noted("the most that one daemon serves"));
+    for (uint32_t i = 0; i < proto::kMaxLogs; ++i) s.ask(Request::dtr, {}, i + 1, "u" + std::to_string(i));
+    EXPECT_TRUE(s.cluster.logs().empty());
+}
+
 TEST(Log, NonsenseFromTheKernelIsRefused) {
     Solo s;
     s.live();
