@@ -15,6 +15,7 @@ using out::Level;
 namespace {
 constexpr size_t kStandingsPerHello = 200;
 constexpr TimeMs kRejoinMs = 5000;
+constexpr size_t kMaxEarlyCalls = 4096;
 }  // namespace
 
 Cluster::Cluster(Config config) : config_(config) {}
@@ -68,6 +69,13 @@ Log& Cluster::find_or_create(const std::string& uuid) {
 // ---- kernel -----------------------------------------------------------------------------------------------------------------
 
 void Cluster::on(const ev::Call& e) {
+    // A kernel that runs a mirror already comes with CTR and RESUME as a new one does. Until the running mirrors were listed
+    // nobody can tell the two apart, and to take the one for the other would lose its marks.
+    if (!scanned_) {
+        if (early_.size() >= kMaxEarlyCalls) early_.pop_front();  // the kernel repeats it
+        early_.push_back(e);
+        return;
+    }
     Log* log = find(e.call.uuid);
     if (!log && e.call.type == proto::ulog::Request::ctr) {
         if (logs_.size() < proto::kMaxLogs) {
@@ -110,6 +118,7 @@ void Cluster::on(const ev::FoundLive& e) {
 
 void Cluster::on(const ev::ScanDone&) {
     scanned_ = true;
+    for (const ev::Call& call : std::exchange(early_, {})) on(call);
     say_hello();
 }
 

@@ -111,6 +111,7 @@ class Cluster final : private LogHost {
     uint64_t views_ = 0;
     std::map<std::string, Entry> directory_;
     std::map<std::string, std::unique_ptr<Log>> logs_;
+    std::deque<ev::Call> early_;                        // before the running mirrors were listed
     std::map<std::string, proto::ulog::Call> orphans_;  // RESUMEs of tables that are not known
     std::deque<proto::wire::Message> queue_;            // to be sent in the next settled view
     size_t refused_in_queue_ = 0;                       // messages at its head that were sent before and refused

@@ -178,6 +178,7 @@ enum class Planted : uint8_t {
     skip_busy_report,        // a node does not tell that its kernel still writes
     no_grace,                // a lost node's regions are handed out while it may still write
     forget_torn_on_restart,  // after a total crash only raw regions are read from the log disk
+    early_full_count,        // the kernel is told that all is in sync before the log is in use
     count_
 };
 
@@ -188,7 +189,8 @@ struct Config {
     uint32_t mark_cap = 2048;      // sticky marks; beyond it the longest idle go first
     TimeMs dead_wait_ms = 1000;    // between losing sight of a node and copying what it had marked (fencing ends it early)
     uint32_t lease_bytes = 16 << 20;
-    bool alone_core = false;  // a `core` log may mark without a second member
+    TimeMs resume_hold_ms = 5000;  // a RESUME is answered by then, in use or not
+    bool alone_core = false;       // a `core` log may mark without a second member
     Planted planted = Planted::none;
 };
 

@@ -110,14 +110,11 @@ void Log::restart_attach(const char* why) {
     flushing_legs_ = false;
     if (params_.has_disk) has_state_ = false;
     for (Held& h : held_) h.committed = false;
-    // Marks that are only sticky are nobody's concern; those the kernel uses go on in the new slot.
-    if (!kept_) marks_.clear();
-    for (Region r : marks_.all())
-        if (!marks_.used(r)) marks_.drop(r);
+    if (!kept_) marks_.clear();  // else they go on in the new slot
     core_pending_.clear(), core_sent_.clear(), core_held_.clear(), core_drop_.clear();
     core_acked_ = core_seq_;
     if (!params_.has_disk)
-        for (Region r : marks_.in_use()) core_pending_.add(r);
+        for (Region r : marks_.all()) core_pending_.add(r);
     busy_asked_.clear();
     host_.forget_messages(uuid_);
     phase_ = Phase::waiting;
@@ -133,22 +130,23 @@ void Log::refused(const std::string& reason) {
 }
 
 void Log::disk_opened(const ev::DiskOpened& e) {
+    if (pending_ctr_) {
+        log_device_probed(e);
+        return;
+    }
     if (phase_ != Phase::opening) return;
     layout_ = disk::layout(e.bytes, params_.regions());
-    if (e.bytes == 0 || layout_.slots == 0) {
-        disk_failed(e.bytes == 0 ? fmt::format("log device {}: {}", device_, e.error)
-                                 : fmt::format("log device {} has {} bytes; a mirror of {} regions needs at least {} for its log: use a larger log "
-                                               "device, or a larger region size",
-                                               device_, e.bytes, params_.regions(), layout_.needed_bytes));
+    Instance mine;
+    mine.params = params_;
+    mine.device = device_;
+    if (std::string why = log_device_fault(mine, e); !why.empty()) {
+        disk_failed(why);
         return;
     }
     disk_open_ = true;
     disk_bytes_ = e.bytes;
     disk_number_ = e.device;
-    if (!own_read_) {
-        read_disk(Op::read_own_header, 0, disk::kPageBytes);
-        return;
-    }
+    if (!own_read_) return;  // pump() reads it, once this node's id is known
     phase_ = Phase::waiting;
     send_attach();
 }
@@ -1185,14 +1183,15 @@ void Log::tick() {
     }
     drain_if_stuck();
     // A table that waits for quorum or for its log must not keep dmsetup hanging: the device is there, its I/O waits.
-    while (!resumes_.empty() && now >= resumes_.front().since + 5000) {
-        note(Level::warning, fmt::format("the mirror is resumed, but its I/O waits: the log is {}{}", phase_name(phase_), host_.quorate() ? "" : " and there is no quorum"));
+    while (!resumes_.empty() && now >= resumes_.front().since + host_.config().resume_hold_ms) {
+        note(Level::warning, fmt::format("the mirror is resumed, but its writes wait: the log is {}{}", phase_name(phase_), host_.quorate() ? "" : " and there is no quorum"));
         answer(resumes_.front().call, 0);
         resumes_.erase(resumes_.begin());
     }
 }
 
 void Log::pump() {
+    if (phase_ == Phase::opening && disk_open_ && !own_read_ && ops_.empty() && host_.config().self != 0) read_disk(Op::read_own_header, 0, disk::kPageBytes);
     // I4: before the log disk is read, whoever is out of sight must have stopped writing its slot.
     if (phase_ == Phase::forming && params_.has_disk && ops_.empty() && header_page_.empty() &&
         (host_.last_loss() == 0 || host_.now() >= host_.last_loss() + host_.config().dead_wait_ms))

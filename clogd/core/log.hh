@@ -84,7 +84,7 @@ class Log {
     void found_live(const Instance& instance);
     void adopt(const proto::ulog::Call& resume, const Instance& instance);
     bool knows(uint64_t luid) const { return instances_.contains(luid) || (phase_ != Phase::detached && live_luid_ == 0); }
-    bool forgettable() const { return instances_.empty() && phase_ == Phase::detached; }
+    bool forgettable() const { return instances_.empty() && phase_ == Phase::detached && !pending_ctr_; }
 
     // --- cluster
     void apply(NodeId sender, const proto::wire::Body& body, uint32_t frame_crc);
@@ -168,6 +168,8 @@ class Log {
     void forget_local();
 
     // log_kernel.cc
+    void log_device_probed(const ev::DiskOpened& e);
+    static std::string log_device_fault(const Instance& in, const ev::DiskOpened& e);
     void ctr(const proto::ulog::Call& call);
     void resume(const proto::ulog::Call& call);
     void postsuspend(const proto::ulog::Call& call);
@@ -185,7 +187,8 @@ class Log {
     bool mark_durable(Region r) const;
     void sweep();
     void send_marks();
-    bool hold_mode_blocks(Region r) const;
+    // The live table has not been answered as active yet, so the kernel's in_sync_hint is 0 and it puts every write off.
+    bool never_used() const { return !kept_ && phase_ != Phase::active && phase_ != Phase::frozen; }
 
     // log_copy.cc
     void unsync(const RangeSet& set, bool raw);
@@ -260,6 +263,12 @@ class Log {
     TimeMs next_digest_ = 0;
 
     // kernel
+    struct PendingCtr {  // waits until its log device was looked at
+        proto::ulog::Call call;
+        Instance instance;
+        Bytes data;
+    };
+    std::optional<PendingCtr> pending_ctr_;
     std::deque<Held> held_;
     MarkCache marks_;
     RangeSet core_pending_, core_sent_, core_held_, core_drop_;  // marks of a core log: asked, in a message, confirmed, to be dropped

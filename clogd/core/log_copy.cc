@@ -51,8 +51,8 @@ void Log::unsync(const RangeSet& set, bool raw) {
     if (phase_ != Phase::active) return;
     RangeSet mine = my_kernel_regions().intersect(regions);
     if (host_.config().planted == Planted::skip_busy_report) mine.clear();
-    my_busy_.add(mine);
     mine.coarsen(wire::kRangesPerMessage);
+    my_busy_.add(mine);
     host_.send(uuid_, wire::BusyReport{state_.generation, mine.ranges()});
 }
 
@@ -159,10 +159,15 @@ void Log::plan_copies() {
     bool results = !result_.done.empty() || !result_.failed.empty() || !result_.given_up.empty();
     if (l.want.empty() && !(results && (waits || lease_asked_ == false))) return;
     if (l.want.empty() && results && !waits && !copying_.empty()) return;
-    l.done = std::move(result_.done);
-    l.failed = std::move(result_.failed);
-    l.given_up = std::move(result_.given_up);
-    result_ = {};
+    auto take = [](std::vector<Range>& list) {  // what does not fit travels with the next
+        auto end = list.begin() + static_cast<ptrdiff_t>(std::min<size_t>(list.size(), wire::kRangesPerMessage));
+        std::vector<Range> out(list.begin(), end);
+        list.erase(list.begin(), end);
+        return out;
+    };
+    l.done = take(result_.done);
+    l.failed = take(result_.failed);
+    l.given_up = take(result_.given_up);
     if (!l.want.empty()) lease_asked_ = true;
     host_.send(uuid_, std::move(l));
 }
@@ -243,7 +248,14 @@ void Log::set_busy(const RangeSet& add, const RangeSet& drop) {
     my_busy_.remove(drop);
     my_busy_.add(add);
     busy_asked_.add(add);
-    host_.send(uuid_, wire::BusyChange{add.ranges(wire::kRangesPerMessage), drop.ranges(wire::kRangesPerMessage)});
+    std::vector<Range> adds = add.ranges(), drops = drop.ranges();
+    for (size_t at = 0; at < std::max(adds.size(), drops.size()); at += wire::kRangesPerMessage) {
+        auto piece = [at](const std::vector<Range>& list) {
+            size_t from = std::min(at, list.size()), to = std::min(at + wire::kRangesPerMessage, list.size());
+            return std::vector<Range>(list.begin() + static_cast<ptrdiff_t>(from), list.begin() + static_cast<ptrdiff_t>(to));
+        };
+        host_.send(uuid_, wire::BusyChange{piece(adds), piece(drops)});
+    }
 }
 
 // While our kernel is in the way of a copy, its worker must not be blocked: what it waits for may wait for it (two nodes, each

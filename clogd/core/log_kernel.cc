@@ -5,6 +5,7 @@
 // - Once it was told that everything is in sync it never again asks whether a region is being recovered elsewhere, nor for work.
 //   So it is told so at once, copies nothing itself, and asks IN_SYNC for every region that is not in its hash: there it waits.
 // - IN_SYNC = 0 makes it write to the first leg only, without a mark. So 0 is answered only when nobody can copy (`tainted`).
+// - A full sync count, too, makes it believe that for good; a table that is not in use yet is told 0 (never_used()).
 // - An error to IN_SYNC counts as 0. So it is never answered with an error.
 // - Its worker is one thread per mirror: a request that waits keeps it from sending CLEAR (pass_mode() in log_copy.cc).
 // - That it asks IN_SYNC, or marks a region, proves that the region is not in its hash: it has no write in flight there.
@@ -105,8 +106,36 @@ void Log::ctr(const Call& call) {
             return;
         }
     }
+    if (instance->params.has_disk && !again && phase_ == Phase::detached && !pending_ctr_) {
+        // A log device that will not do is told now, while the table can still be refused.
+        host_.emit(out::OpenDisk{uuid_, instance->device});
+        pending_ctr_ = PendingCtr{call, std::move(*instance), std::move(data)};
+        return;
+    }
     instances_.try_emplace(call.luid, std::move(*instance));
     answer(call, 0, std::move(data));
+}
+
+void Log::log_device_probed(const ev::DiskOpened& e) {
+    PendingCtr p = std::move(*pending_ctr_);
+    pending_ctr_.reset();
+    host_.emit(out::Close{uuid_});
+    std::string why = log_device_fault(p.instance, e);
+    if (!why.empty()) {
+        note(Level::error, why);
+        answer(p.call, -EINVAL);
+        return;
+    }
+    instances_.try_emplace(p.call.luid, std::move(p.instance));
+    answer(p.call, 0, std::move(p.data));
+}
+
+std::string Log::log_device_fault(const Instance& in, const ev::DiskOpened& e) {
+    if (e.bytes == 0) return fmt::format("log device {}: {}", in.device, e.error);
+    auto l = proto::logdisk::layout(e.bytes, in.params.regions());
+    if (l.slots) return {};
+    return fmt::format("log device {} has {} bytes; a mirror of {} regions needs at least {} for its log: use a larger log device, or a larger region size", in.device, e.bytes,
+                       in.params.regions(), l.needed_bytes);
 }
 
 void Log::found_live(const Instance& instance) {
@@ -282,7 +311,9 @@ void Log::call(const Call& call) {
             if (region_ok(call.u64())) answer_u64(call, marks_.used(static_cast<Region>(call.u64())) ? 0 : 1);
             break;
         case Request::in_sync:
-            if (call.u64() >= regions) {
+            // A table that has not been in use yet: its writes are put off by IS_REMOTE_RECOVERING, so this is for a read, and reads
+            // may have the first leg. (Were they to wait, udev would hang on a device that nobody could remove.)
+            if (call.u64() >= regions || never_used()) {
                 answer_u64(call, 0);
                 break;
             }
@@ -333,7 +364,10 @@ void Log::call(const Call& call) {
             }
             break;
         }
-        case Request::get_sync_count: answer_u64(call, has_state_ ? regions - std::min(regions, state_.unsynced_count()) : 0); break;
+        case Request::get_sync_count:
+            // A full count sets the kernel's hint: it would never ask IS_REMOTE_RECOVERING again. So not before the log is in use.
+            answer_u64(call, has_state_ && (!never_used() || host_.config().planted == Planted::early_full_count) ? regions - std::min(regions, state_.unsynced_count()) : 0);
+            break;
         case Request::status_info:
         case Request::status_table: {
             std::string text = status_text();
@@ -439,7 +473,7 @@ bool Log::try_mark(Held& h) {
     // Regions that lost their sync since the kernel asked wait as they would have then.
     bool ready = true;
     for (Region r : h.marks) {
-        if (state_.leased(r)) {  // whatever was promised before: it is being copied (I2)
+        if (state_.leased(r) && host_.config().planted != Planted::in_sync_while_copying) {  // whatever was promised before: it is being copied (I2)
             wanted(r);
             return false;
         }

@@ -33,11 +33,8 @@ Daemon::Daemon(DaemonOptions options) : options_(std::move(options)), ticker_(lo
             fmt::format("{} cannot be created ({}): a mirror that is suspended when this daemon dies must be resumed by hand", options_.run_directory, std::strerror(errno)));
     control_ = std::make_unique<Control>(loop_, options_.control_name, [this](std::string_view text) { return answer(text); });
     if (options_.kernel) ulog_ = std::make_unique<UlogSocket>(loop_, [this](const proto::ulog::Call& call) { step(ev::Call{call}); });
-    GroupCallbacks callbacks{[this](const Event& e) { step(e); },
-                             [this](NodeId node) {
-                                 cluster_.config_mutable().self = node;
-                                 if (!scanned_) first_scan();
-                             }};
+    GroupCallbacks callbacks{[this](const Event& e) { step(e); }, [this](NodeId node) { cluster_.config_mutable().self = node; }};
+    first_scan();
     group_ = options_.solo ? solo_group(loop_, std::move(callbacks)) : corosync_group(loop_, std::move(callbacks));
 }
 
@@ -118,7 +115,6 @@ void Daemon::later(Event event) {
 
 // Before this node says anything to the others it must know which mirrors its kernel runs already.
 void Daemon::first_scan() {
-    scanned_ = true;
     if (!options_.kernel) {
         later(ev::ScanDone{});
         return;
@@ -170,17 +166,17 @@ void Daemon::act(out::Answer& o) {
 void Daemon::act(out::Note& o) { log(o.level, o.uuid.empty() ? o.text : fmt::format("log {}: {}", o.uuid, o.text)); }
 
 void Daemon::act(out::OpenDisk& o) {
-    // Two mirrors with one log device would write over each other.
-    for (const auto& [uuid, l] : cluster_.logs())
-        if (uuid != o.uuid && !l->device().empty() && l->device() == o.device && l->phase() != Phase::detached && l->phase() != Phase::opening) {
-            later(ev::DiskOpened{o.uuid, 0, {}, fmt::format("it is the log of mirror {} already: give each mirror a log device of its own", uuid)});
-            return;
-        }
     LogIo& x = io(o.uuid);
     x.disk_worker.post([this, uuid = o.uuid, device = o.device] {
         std::string error;
         std::shared_ptr<BlockDevice> disk = BlockDevice::open(device, &error);
         boost::asio::post(loop_, [this, uuid, disk, error] {
+            // Two mirrors with one log device would write over each other.
+            for (const auto& [other, held] : logs_)
+                if (disk && other != uuid && held->disk && held->disk->number() == disk->number()) {
+                    step(ev::DiskOpened{uuid, 0, {}, fmt::format("it is the log of mirror {} already: give each mirror a log device of its own", other)});
+                    return;
+                }
             io(uuid).disk = disk;
             step(ev::DiskOpened{uuid, disk ? disk->bytes() : 0, disk ? disk->number() : std::string(), error});
         });

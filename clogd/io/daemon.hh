@@ -83,7 +83,7 @@ class Daemon {
     std::unique_ptr<Control> control_;
     std::map<std::string, std::shared_ptr<LogIo>> logs_;
     Worker scanner_, reaper_;
-    bool scanned_ = false, stepping_ = false;
+    bool stepping_ = false;
     std::deque<Event> waiting_;  // told while a step was under way
     uint64_t ticks_ = 0;
     TimeMs started_ = 0;

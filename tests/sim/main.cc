@@ -19,7 +19,8 @@ constexpr const char* kPlanted[] = {"none",
                                     "in-sync-while-copying",
                                     "skip-busy-report",
                                     "no-grace",
-                                    "forget-torn-on-restart"};
+                                    "forget-torn-on-restart",
+                                    "early-full-count"};
 static_assert(std::size(kPlanted) == static_cast<size_t>(clogd::Planted::count_));
 }  // namespace
 

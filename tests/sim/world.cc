@@ -221,6 +221,7 @@ class World final : public KernelHost {
         c.mark_cap = 24;
         c.dead_wait_ms = kDeadWaitMs;
         c.lease_bytes = 4 * kRegionSectors * 512;
+        c.resume_hold_ms = 100;
         c.alone_core = false;
         c.planted = opt_.planted;
         node.cluster = std::make_unique<Cluster>(c);
@@ -980,9 +981,6 @@ class World final : public KernelHost {
         call.data.assign(text.begin(), text.end());
         call.data.push_back(0);
         todo.push_back(ev::Call{call});
-        call.type = Request::resume;
-        call.data.clear();
-        todo.push_back(ev::Call{call});
         for (int round = 0; round < 300; ++round) {
             if (todo.empty()) todo.push_back(ev::Tick{});
             Event e = std::move(todo.front());
@@ -990,7 +988,12 @@ class World final : public KernelHost {
             solo.step(e, static_cast<TimeMs>(round * 10 + 10));
             for (Output& o : solo.output()) {
                 if (auto* s = std::get_if<out::Send>(&o)) todo.push_back(ev::Deliver{1000, s->frame});
-                else if (auto* d = std::get_if<out::OpenDisk>(&o)) todo.push_back(ev::DiskOpened{d->uuid, image.size(), "253:9", {}});
+                else if (auto* answer = std::get_if<out::Answer>(&o)) {
+                    if (answer->reply.type != Request::ctr) continue;
+                    call.type = Request::resume;
+                    call.data.clear();
+                    todo.push_back(ev::Call{call});
+                } else if (auto* d = std::get_if<out::OpenDisk>(&o)) todo.push_back(ev::DiskOpened{d->uuid, image.size(), "253:9", {}});
                 else if (auto* r = std::get_if<out::DiskRead>(&o))
                     todo.push_back(ev::DiskDone{
                         r->uuid, r->op, true, Bytes(image.begin() + static_cast<ptrdiff_t>(r->offset), image.begin() + static_cast<ptrdiff_t>(r->offset + r->length)), {}});
