@@ -19,7 +19,7 @@ namespace proto::wire {
 inline constexpr uint32_t kMagic = 0x676f6c63;  // "clog"
 inline constexpr uint16_t kVersion = 1;
 inline constexpr uint16_t kReadableBy = 1;
-inline constexpr uint32_t kChunkBytes = 48 << 10;  // of a state transfer; leaves room for the frame below kMaxMessageBytes
+inline constexpr uint32_t kChunkBytes = 48 << 10;    // of a state transfer; leaves room for the frame below kMaxMessageBytes
 inline constexpr uint32_t kRangesPerMessage = 2000;  // of each list: four lists of 8-byte ranges fit into a message
 
 // Names one membership: the totem ring and the daemons in it.

@@ -125,6 +125,8 @@ void Log::refused(const std::string& reason) {
     trouble_ = reason;
     note(Level::error, reason);
     phase_ = Phase::detached;
+    host_.emit(out::Close{uuid_});
+    disk_open_ = false;
     for (Held& h : resumes_) answer(h.call, -EINVAL);
     resumes_.clear();
 }
@@ -946,7 +948,9 @@ void Log::settle(const Settle& view) {
     const bool stays = view.authority.contains(host_.config().self);
     switch (phase_) {
         case Phase::detached:
-        case Phase::opening: break;
+        case Phase::opening:
+        case Phase::forming:
+        case Phase::folding: break;
         case Phase::waiting:
             if (log_failed_ && params_.has_disk) break;  // tick() tries again
             send_attach();
@@ -959,8 +963,6 @@ void Log::settle(const Settle& view) {
             }
             send_attach();
             break;
-        case Phase::forming: break;
-        case Phase::folding: break;
         case Phase::writing:
         case Phase::ready:
             if (former_) {
@@ -1102,8 +1104,7 @@ void Log::fold() {
 }
 
 void Log::leave_done() {
-    if (params_.has_disk) has_state_ = false;
-    else if (has_state_ && !state_.members.empty()) has_state_ = false;
+    if (params_.has_disk || !state_.members.empty()) has_state_ = false;
     forget_local();
     phase_ = Phase::detached;
     host_.emit(out::Close{uuid_});

@@ -103,7 +103,7 @@ class Corosync final : public Group {
         cpg_context_get(h, &context);
         return static_cast<Corosync*>(context);
     }
-    void watch(asio::posix::stream_descriptor& fd, std::function<cs_error_t()> dispatch) {
+    void watch(asio::posix::stream_descriptor& fd, const std::function<cs_error_t()>& dispatch) {
         fd.async_wait(asio::posix::stream_descriptor::wait_read, [this, &fd, dispatch, life = life_](const boost::system::error_code& error) {
             if (life != life_) return;
             cs_error_t r = error ? CS_ERR_LIBRARY : dispatch();
