@@ -22,7 +22,7 @@ using Bytes = std::vector<uint8_t>;
 using ByteView = std::span<const uint8_t>;
 
 template <class T>
-concept HasFields = requires(T t, struct Reader& r) {
+concept HasFields = requires(T t, class Reader& r) {
     t.fields(r);
 };
 
