@@ -18,6 +18,8 @@ def tell(lab):
     lab.fill("leg1")
     lab.start_cluster()
     mirror = Mirror(lab)
+    for n in lab.nodes:  # slow enough for all of them to join in
+        n.throttle("leg1", 6 << 20)
     mirror.create()
     mirror.wait_sync()
     mirror.check_legs()
