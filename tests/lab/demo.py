@@ -13,7 +13,7 @@ from lab import *  # noqa: F403 - a story speaks the lab's language
 
 
 def show(node, what):
-    print("    " + node.run(what).strip().replace("\n", "\n    "), flush=True)
+    print("    " + node.run(what, check=False)[1].strip().replace("\n", "\n    "), flush=True)
 
 
 def tell(lab):
@@ -26,7 +26,7 @@ def tell(lab):
     mirror = Mirror(lab)
     print(f"    dmsetup create {mirror.name} --table '{mirror.table()}'")
     for n in lab.nodes:
-        n.throttle("leg1", 12 * MIB)
+        n.throttle("leg1", 4 * MIB)
     mirror.create()
     show(two, f"{BUILD}/bin/clogctl status")
     show(two, f"{BUILD}/bin/clogctl map")
