@@ -214,7 +214,6 @@ class Log {
     std::string device_, trouble_;
     bool former_ = false;
     Settle last_view_;
-    bool detach_after_ = false;
     RangeSet uncertain_;                            // after a restart of the daemon: what its predecessor had marked
     bool everything_marked_ = false;                // the predecessor's marks are not known: the slot says "everything"
     bool own_read_ = true;                          // false: the predecessor's marks are yet to be read

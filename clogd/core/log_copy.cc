@@ -139,7 +139,6 @@ void Log::plan_copies() {
                 if (cursor_ >= params_.regions() || copying_.empty()) cursor_ = static_cast<Region>(rank * params_.regions() / active.size());
                 RangeSet part = open.within({cursor_, params_.regions() - cursor_});
                 if (part.empty()) part = open;
-                Range first = part.ranges(1).front();
                 uint32_t left = chunk;
                 for (const Range& r : part.ranges(64)) {
                     if (left == 0) break;
@@ -148,7 +147,6 @@ void Log::plan_copies() {
                     left -= take;
                     cursor_ = r.start + take;
                 }
-                (void)first;
             }
         }
         if (wish.range_count() > wire::kRangesPerMessage) wish = RangeSet(wish.ranges(wire::kRangesPerMessage));
@@ -206,7 +204,6 @@ void Log::copied(const ev::Copied& e) {
         trouble_until_ = host_.now() + trouble_backoff_;
         trouble_backoff_ = std::min(trouble_backoff_ * 2, kTroubleMaxMs);
         if (!copying_.empty()) {  // what has not been tried is free for others
-            RangeSet rest = copying_;
             host_.emit(out::CopyCancel{uuid_});
             copy_busy_ = true;
         }

@@ -44,11 +44,6 @@ class World final : public KernelHost {
 
   private:
     // ---- parts ------------------------------------------------------------------------------------------------------------
-    struct CopyJob {
-        std::deque<Range> ranges;
-        std::deque<Region> first;
-        RangeSet left;
-    };
     struct Copier {
         RangeSet left;
         std::deque<Region> first;
