@@ -55,7 +55,7 @@ stories() {
   shift
   for story in "$@"; do
     name=$(basename "$story" .py)
-    CLOGD_LAB_KERNEL=$kernel step "lab $name on Linux $kernel" timeout 600 python3 "$story"
+    CLOGD_LAB_KERNEL=$kernel step "lab $name on Linux $kernel" timeout --foreground 600 python3 "$story"
   done
 }
 

@@ -12,6 +12,7 @@ ends with it, also after Ctrl-C; a lab that fails leaves its logs in one folder 
 import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -68,7 +69,7 @@ def default_kernel():
     if not found:
         raise LabError("no kernel is installed: make deps")
     if wanted:
-        matching = [r for r in found if r.startswith(wanted)]
+        matching = [r for r in found if re.match(re.escape(wanted) + r"(?![0-9])", r)]  # 6.1 is not 6.12
         if not matching:
             raise LabError(f"no installed kernel begins with {wanted}: there are {', '.join(found)}")
         return matching[-1]

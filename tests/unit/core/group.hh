@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Several nodes and one total order of their messages. A node's sends can be held back, as flow control does.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+
+#include "tests/unit/core/solo.hh"
+
+namespace test {
+
+struct Group {
+    struct Member {
+        Cluster cluster;
+        std::vector<Reply> replies;
+        std::vector<std::string> notes;
+        std::deque<Bytes> outbox;
+        explicit Member(const Config& c) : cluster(c) {}
+        bool noted(const std::string& part) const {
+            return std::any_of(notes.begin(), notes.end(), [&](const std::string& n) { return n.find(part) != std::string::npos; });
+        }
+    };
+    std::map<NodeId, std::unique_ptr<Member>> nodes;
+    std::set<NodeId> held;   // what these send stays with them
+    std::set<NodeId> newer;  // these are of the next version: it appends fields
+    std::deque<std::pair<NodeId, Event>> todo;
+    TimeMs now = 1000;
+    uint32_t seq = 0;
+
+    explicit Group(NodeId count, std::set<NodeId> newer_nodes = {}) : newer(std::move(newer_nodes)) {
+        std::vector<ev::Process> processes;
+        std::vector<NodeId> machines;
+        for (NodeId n = 1; n <= count; ++n) {
+            Config c;
+            c.self = n;
+            c.dead_wait_ms = 0;
+            nodes[n] = std::make_unique<Member>(c);
+            processes.push_back({n, 100 + n});
+            machines.push_back(n);
+        }
+        for (const auto& [n, m] : nodes)
+            for (const Event& e : {Event(ev::Membership{processes, {}}), Event(ev::Ring{1, 1, machines}), Event(ev::ScanDone{}), Event(ev::Quorum{1, 1, true})})
+                todo.emplace_back(n, e);
+        run();
+    }
+    void run() {
+        while (true) {
+            while (!todo.empty()) {
+                auto [n, event] = std::move(todo.front());
+                todo.pop_front();
+                Member& m = *nodes.at(n);
+                m.cluster.step(event, now);
+                for (Output& o : m.cluster.output()) std::visit([&, node = n](auto& x) { act(node, m, x); }, o);
+            }
+            bool any = false;
+            for (auto& [n, m] : nodes) {
+                if (held.contains(n) || m->outbox.empty()) continue;
+                Bytes frame = std::move(m->outbox.front());
+                m->outbox.pop_front();
+                for (const auto& [to, other] : nodes) todo.emplace_back(to, ev::Deliver{n, frame});
+                any = true;
+                break;
+            }
+            if (!any) return;
+        }
+    }
+    void step(NodeId n, Event e) {
+        todo.emplace_back(n, std::move(e));
+        run();
+    }
+    void pass(TimeMs ms) {
+        for (TimeMs end = now + ms; now < end;) {
+            now += 50;
+            for (const auto& [n, m] : nodes) todo.emplace_back(n, ev::Tick{});
+            run();
+        }
+    }
+    static Bytes of_next_version(const Bytes& frame) {
+        auto m = proto::wire::decode(frame);
+        if (auto* hello = std::get_if<proto::wire::Hello>(&m->body)) hello->version = proto::wire::kVersion + 1;
+        Bytes out = proto::wire::encode(*m);
+        out.resize(out.size() - 4);
+        out[4] = proto::wire::kVersion + 1;
+        proto::Writer tail;
+        tail(uint32_t{0xdeadbeef});
+        out.insert(out.end(), tail.bytes().begin(), tail.bytes().end());
+        proto::Writer crc;
+        crc(proto::crc32c(out));
+        out.insert(out.end(), crc.bytes().begin(), crc.bytes().end());
+        return out;
+    }
+    void act(NodeId n, Member& m, out::Send& o) { m.outbox.push_back(newer.contains(n) ? of_next_version(o.frame) : o.frame); }
+    void act(NodeId, Member& m, out::Answer& o) { m.replies.push_back(o.reply); }
+    void act(NodeId, Member& m, out::Note& o) { m.notes.push_back(o.text); }
+    void act(NodeId n, Member&, out::FindLegs& o) { todo.emplace_back(n, ev::Legs{o.uuid, 2, true, {}}); }
+    void act(NodeId n, Member&, out::FlushLegs& o) { todo.emplace_back(n, ev::LegsFlushed{o.uuid, true}); }
+    void act(NodeId n, Member&, out::Copy& o) { todo.emplace_back(n, ev::Copied{o.uuid, o.ranges, {}, {}}); }
+    void act(NodeId n, Member&, out::CopyCancel& o) { todo.emplace_back(n, ev::CopyIdle{o.uuid}); }
+    void act(NodeId n, Member&, out::Drain& o) { todo.emplace_back(n, ev::Drained{o.uuid, true, {}}); }
+    template <class T>
+    void act(NodeId, Member&, T&) {}
+
+    uint32_t ask(NodeId n, Request type, Bytes data = {}) {
+        Call c;
+        c.luid = 1;
+        c.uuid = "LVM-x";
+        c.version = 3;
+        c.seq = ++seq;
+        c.type = type;
+        c.data = std::move(data);
+        step(n, ev::Call{c});
+        return seq;
+    }
+    void create(NodeId n, const std::string& ctr = "131072 clustered-core 1024 nosync") {
+        ask(n, Request::ctr, Solo::text(ctr));
+        ask(n, Request::resume);
+    }
+    Member& node(NodeId n) { return *nodes.at(n); }
+    const Log& log(NodeId n) { return *node(n).cluster.logs().at("LVM-x"); }
+};
+
+}  // namespace test

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What needs several nodes and no chance: the limits of a cluster (I6), and clusters of two versions. The rest is tests/sim's.
+#include <gtest/gtest.h>
+
+#include "tests/unit/core/group.hh"
+
+using namespace test;
+
+TEST(Group, TheSixtyFifthNodeIsRefusedAndToldWhy) {
+    Group g(proto::kMaxNodes + 1);
+    for (NodeId n = 1; n <= proto::kMaxNodes + 1; ++n) g.create(n);
+    g.pass(500);
+    for (NodeId n = 1; n <= proto::kMaxNodes; ++n) EXPECT_EQ(g.log(n).phase(), Phase::active) << "node " << n;
+    EXPECT_NE(g.log(proto::kMaxNodes + 1).phase(), Phase::active);
+    EXPECT_TRUE(g.node(proto::kMaxNodes + 1).noted("the log has room for 64 nodes and all are taken"));
+    EXPECT_EQ(g.log(1).state().members.size(), proto::kMaxNodes);
+}
+
+TEST(Group, AJoinerThatIsOverrunStartsItsJoinAnew) {
+    Group g(3);
+    g.create(1);
+    g.create(2);
+    g.pass(500);
+    g.held = {1};  // it gives the state, and cannot send it yet
+    g.create(3);
+    ASSERT_EQ(g.log(3).phase(), Phase::receiving);
+    for (uint32_t i = 0; i < proto::kMaxJoinBacklog + 10; ++i) g.step(2, ev::FencedNode{99});
+    EXPECT_TRUE(g.node(3).noted("too many messages while the state arrives"));
+    g.held.clear();
+    g.pass(2000);
+    EXPECT_EQ(g.log(3).phase(), Phase::active);
+    EXPECT_EQ(g.log(3).state().chain, g.log(1).state().chain);
+}
+
+TEST(Group, NodesOfTwoVersionsShareALog) {
+    Group g(3, {2});
+    for (NodeId n = 1; n <= 3; ++n) g.create(n, "131072 clustered-core 1024");
+    g.pass(3000);
+    for (NodeId n = 1; n <= 3; ++n) {
+        ASSERT_EQ(g.log(n).phase(), Phase::active) << "node " << n;
+        EXPECT_EQ(g.log(n).state().unsynced_count(), 0u);
+        EXPECT_EQ(g.node(n).cluster.version(), proto::wire::kVersion);
+        EXPECT_EQ(g.node(n).cluster.counters().malformed, 0u);
+        uint32_t mark = g.ask(n, Request::mark_region, Solo::u64({n}));
+        g.pass(100);
+        ASSERT_FALSE(g.node(n).replies.empty());
+        EXPECT_EQ(g.node(n).replies.back().seq, mark);
+        EXPECT_EQ(g.node(n).replies.back().error, 0);
+    }
+    EXPECT_EQ(g.log(1).state().chain, g.log(2).state().chain);
+    EXPECT_EQ(g.log(1).state().chain, g.log(3).state().chain);
+}
