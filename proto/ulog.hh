@@ -70,6 +70,8 @@ struct Call {
     uint32_t seq = 0;
     Request type{};
     Bytes data;
+    bool channel = false;  // it came by the channel (proto/channel.h), not by netlink
+    bool copes = false;    // and its mirror takes a refused mark
 
     uint64_t u64(size_t index = 0) const {
         uint64_t value = 0;

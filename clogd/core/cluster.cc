@@ -43,7 +43,8 @@ void Cluster::step(const Event& event, TimeMs now) {
                 if (Log* log = find(e.uuid)) log->legs_flushed(e.ok);
             } else if constexpr (std::is_same_v<T, ev::CopyIdle>) {
                 if (Log* log = find(e.uuid)) log->copy_idle();
-            } else on(e);
+            } else if constexpr (std::is_same_v<T, ev::Regions>) to_log(e, &Log::regions);
+            else on(e);
         },
         event);
     for (auto it = logs_.begin(); it != logs_.end();) {

@@ -86,6 +86,13 @@ struct Drained {  // a suspend and resume of the mirror, asked for by Drain, has
     bool ok = false;
     std::string error;
 };
+struct Regions {  // by the channel (proto/channel.h)
+    enum What { mark, clear, want, lost, held, held_end };
+    uint64_t luid = 0;
+    std::string uuid;
+    What what{};
+    std::vector<Range> ranges;
+};
 struct Tick {};
 struct FencedNode {
     NodeId node = 0;
@@ -93,7 +100,7 @@ struct FencedNode {
 }  // namespace ev
 
 using Event = std::variant<ev::Call, ev::Deliver, ev::Membership, ev::Ring, ev::Quorum, ev::Disconnected, ev::FoundLive, ev::ScanDone, ev::DiskOpened, ev::DiskDone,
-                           ev::LegsFlushed, ev::Legs, ev::Copied, ev::CopyIdle, ev::Drained, ev::Tick, ev::FencedNode>;
+                           ev::LegsFlushed, ev::Legs, ev::Copied, ev::CopyIdle, ev::Drained, ev::Tick, ev::FencedNode, ev::Regions>;
 
 namespace out {
 struct Send {
@@ -154,6 +161,12 @@ enum class Level : uint8_t { debug, info, notice, warning, error };
 struct Scan {  // look for a running mirror with this log; FoundLive if there is one
     std::string uuid;
 };
+struct Tell {  // a frame of the channel to the kernel's log
+    uint32_t log = 0;
+    uint16_t type = 0;  // clog_frame_type
+    std::vector<Range> ranges;
+    uint32_t value = 0, lease_ms = 0;  // of CLOG_STATE
+};
 struct Rejoin {};  // leave the group and join it again; Disconnected comes first
 struct Note {
     Level level{};
@@ -163,7 +176,7 @@ struct Note {
 }  // namespace out
 
 using Output = std::variant<out::Send, out::Answer, out::OpenDisk, out::Close, out::DiskRead, out::DiskWrite, out::FlushLegs, out::FindLegs, out::Copy, out::CopyFirst,
-                            out::CopyCancel, out::Drain, out::Suspend, out::Resume, out::Scan, out::Rejoin, out::Note>;
+                            out::CopyCancel, out::Drain, out::Suspend, out::Resume, out::Scan, out::Rejoin, out::Tell, out::Note>;
 
 // Bugs that the simulator plants to show that it finds them. Always none outside tests/sim.
 enum class Planted : uint8_t {

@@ -1009,8 +1009,8 @@ void Log::freeze(const char* why) {
     switch (phase_) {
         case Phase::active:
             note(Level::warning, fmt::format("writes wait: {}", why));
-            if (!suspended_) host_.emit(out::Suspend{uuid_});
-            suspended_ = true;
+            if (!suspended_ && !channel_.on) host_.emit(out::Suspend{uuid_});  // else its lease ends
+            suspended_ = !channel_.on;
             if (!copying_.empty()) {
                 copy_busy_ = true;
                 copying_.clear();
@@ -1231,6 +1231,7 @@ void Log::pump() {
         phase_ = Phase::leaving;
         host_.send(uuid_, wire::Detach{});
     }
+    tell_kernel();
 }
 
 }  // namespace clogd

@@ -8,6 +8,7 @@
 // I5  The state comes whole from an active member, or is formed from the log disk by one node while the others wait.
 //
 // log.cc: attach, formation, transfer, membership. log_kernel.cc: the kernel's requests. log_copy.cc: leases and busy regions.
+// log_channel.cc: a kernel with dm-log-cluster.
 #pragma once
 
 #include <deque>
@@ -105,6 +106,7 @@ class Log {
     void copied(const ev::Copied& e);
     void copy_idle();
     void drained(const ev::Drained& e);
+    void regions(const ev::Regions& e);
     void tick();
     void pump();  // after every event: writes that are due, requests that can be answered
 
@@ -189,6 +191,15 @@ class Log {
     void send_marks();
     // The live table has not been answered as active yet, so the kernel's in_sync_hint is 0 and it puts every write off.
     bool never_used() const { return !kept_ && phase_ != Phase::active && phase_ != Phase::frozen; }
+
+    // log_channel.cc
+    void channel_opened(bool on, bool copes);
+    void tell_kernel();
+    void tell(uint16_t type, const RangeSet& set);
+    void take_held();
+    void answer_channel_marks();
+    void record_lost();
+    TimeMs write_lease_ms() const;
 
     // log_copy.cc
     void unsync(const RangeSet& set, bool raw);
@@ -277,6 +288,23 @@ class Log {
     bool suspended_ = false;  // by this daemon, for want of quorum
     bool draining_ = false;
     TimeMs drain_after_ = 0, drain_started_ = 0;
+
+    struct Channel {  // of a kernel that is told
+        bool on = false;
+        bool copes = false;       // its mirror takes a refused mark
+        RangeSet asked;           // marks that are not decided yet
+        RangeSet committed;       // marks that wait for the disk, or for a second member
+        RangeSet wants;           // writes wait for these copies
+        RangeSet lost;            // a leg missed a write there, and it is not recorded yet
+        RangeSet held;            // after a restart: what is in use
+        bool held_complete = false;
+        bool told_all = false;
+        uint64_t told_applied = 0;
+        RangeSet told_unsynced, told_close;
+        uint32_t told_state = UINT32_MAX;
+        TimeMs renew_at = 0;
+    };
+    Channel channel_;
 
     // copying
     uint32_t legs_ = 0;

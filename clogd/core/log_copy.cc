@@ -259,7 +259,7 @@ void Log::set_busy(const RangeSet& add, const RangeSet& drop) {
 // blocked on a region in which the other one still writes). Torn regions may then be written before they are copied, on all legs
 // and marked. Raw ones never are, and nobody is in the way of their copies.
 bool Log::pass_mode() const {
-    if (my_busy_.empty()) return false;
+    if (my_busy_.empty() || channel_.on) return false;  // a kernel that is told to close a region is never in the way for long
     RangeSet blocked = my_busy_.intersect(state_.torn);
     blocked.remove(tainted_);
     return !blocked.empty();
@@ -267,9 +267,7 @@ bool Log::pass_mode() const {
 
 // A region that is written without pause is never cleared; only a suspend of the mirror makes the kernel let go of it.
 void Log::drain_if_stuck() {
-    if (phase_ != Phase::active || draining_) {
-        return;
-    }
+    if (phase_ != Phase::active || draining_ || channel_.on) return;
     RangeSet stuck = my_busy_;
     const bool heal = !tainted_.empty() && !trouble_sticky_ && !state_.halted() && !(self() && self()->trouble);
     if (!heal) stuck.remove(tainted_);

@@ -164,9 +164,12 @@ void Log::resume(const Call& call) {
             set_busy({}, drop);
         }
         live_luid_ = call.luid;
+        channel_opened(call.channel, call.copes);
         answer(call, 0);
         return;
     }
+    channel_opened(call.channel, call.copes);
+    if (call.channel) live_luid_ = call.luid;
     Held h;
     h.luid = call.luid;
     h.call = call;
@@ -203,6 +206,7 @@ void Log::drained_now() {
 
 void Log::postsuspend(const Call& call) {
     held_.clear();
+    channel_opened(false, false);
     for (auto& [luid, in] : instances_) in.live = false;
     drained_now();
     if (draining_ || suspended_ || (phase_ != Phase::active && phase_ != Phase::detached)) {

@@ -79,6 +79,7 @@ void Daemon::tick() {
             reaper_.post([keep = std::move(it->second)]() mutable { keep.reset(); });  // its threads may still be busy
             it = logs_.erase(it);
         }
+        open_channel();
         std::string trouble = group_->trouble();
         if (trouble != group_trouble_) {
             group_trouble_ = trouble;
@@ -107,10 +108,27 @@ void Daemon::step(const Event& event) {
         cluster_.step(next, now());
     }
     stepping_ = false;
+    if (channel_) channel_->flush();
+    if (!scanned_ && std::holds_alternative<ev::ScanDone>(event)) {
+        scanned_ = true;
+        open_channel();
+    }
 }
 
 void Daemon::later(Event event) {
     boost::asio::post(loop_, [this, e = std::move(event)] { step(e); });
+}
+
+// The module may be loaded later than this daemon is started.
+void Daemon::open_channel() {
+    if (!options_.kernel || !scanned_) return;
+    if (channel_ && !channel_->lost()) return;
+    channel_.reset();
+    std::string why;
+    channel_ = ChannelDevice::open(
+        loop_, [this](const Event& e) { step(e); }, &why);
+    if (why != channel_trouble_ && !why.empty()) log(Level::error, fmt::format("/dev/clogd, the channel to dm-log-cluster, cannot be used: {}", why));
+    channel_trouble_ = why;
 }
 
 // Before this node says anything to the others it must know which mirrors its kernel runs already.
@@ -161,8 +179,17 @@ Daemon::LogIo& Daemon::io(const std::string& uuid) {
 
 void Daemon::act(out::Send& o) { group_->send(std::move(o.frame)); }
 void Daemon::act(out::Answer& o) {
-    if (ulog_) ulog_->answer(o.reply);
+    if (!ChannelDevice::is_channel_log(o.reply.luid)) {
+        if (ulog_) ulog_->answer(o.reply);
+    } else if (channel_) {
+        channel_->answer(o.reply);
+    }
 }
+
+void Daemon::act(out::Tell& o) {
+    if (channel_) channel_->tell(o);
+}
+
 void Daemon::act(out::Note& o) { log(o.level, o.uuid.empty() ? o.text : fmt::format("log {}: {}", o.uuid, o.text)); }
 
 void Daemon::act(out::OpenDisk& o) {

@@ -11,6 +11,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "clogd/core/cluster.hh"
+#include "clogd/io/channel_device.hh"
 #include "clogd/io/control.hh"
 #include "clogd/io/copier.hh"
 #include "clogd/io/group.hh"
@@ -61,12 +62,14 @@ class Daemon {
     void act(out::Resume& o);
     void act(out::Scan& o);
     void act(out::Rejoin&) { group_->rejoin(); }
+    void act(out::Tell& o);
     void act(out::Note& o);
 
     LogIo& io(const std::string& uuid);
     void later(Event event);  // from any thread
     void first_scan();
     void tick();
+    void open_channel();
     std::string answer(std::string_view request);
     std::string status();
     std::string map_of(const std::string& uuid);
@@ -80,6 +83,9 @@ class Daemon {
     Cluster cluster_;
     std::unique_ptr<Group> group_;
     std::unique_ptr<UlogSocket> ulog_;
+    std::unique_ptr<ChannelDevice> channel_;
+    std::string channel_trouble_;
+    bool scanned_ = false;
     std::unique_ptr<Control> control_;
     std::map<std::string, std::shared_ptr<LogIo>> logs_;
     Worker scanner_, reaper_;

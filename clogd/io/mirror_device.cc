@@ -36,7 +36,8 @@ std::optional<MirrorDevice> parse_mirror(const std::string& name, uint64_t secto
     std::istringstream in(params);
     std::vector<std::string> w;
     for (std::string word; in >> word;) w.push_back(word);
-    if (w.size() < 4 || w[0] != "userspace") return std::nullopt;
+    if (w.size() < 4 || (w[0] != "userspace" && w[0] != "cluster")) return std::nullopt;
+    const bool channel = w[0] == "cluster";
     size_t argc = 0;
     if (std::from_chars(w[1].data(), w[1].data() + w[1].size(), argc).ec != std::errc{} || argc < 3 || w.size() < 2 + argc + 1) return std::nullopt;
     MirrorDevice m;
@@ -46,6 +47,10 @@ std::optional<MirrorDevice> parse_mirror(const std::string& name, uint64_t secto
     m.log_uuid = w[2];
     size_t at = 3, log_end = 2 + argc;
     if (w[at] == "integrated_flush") ++at;
+    if (channel) {
+        if (at >= log_end || (w[at] != "disk" && w[at] != "core")) return std::nullopt;
+        w[at] = "clustered-" + w[at];
+    }
     if (at >= log_end || (w[at].rfind("clustered-", 0) != 0 && w[at].rfind("clustered_", 0) != 0)) return std::nullopt;
     m.ctr = std::to_string(sectors);
     for (; at < log_end; ++at) m.ctr += " " + w[at];

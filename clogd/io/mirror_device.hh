@@ -26,7 +26,7 @@ struct MirrorDevice {
     bool handle_errors = false;
 };
 
-// Every live mirror with a `userspace ... clustered-*` log. nullopt: device-mapper cannot be asked; *error says why.
+// Every live mirror with a `userspace ... clustered-*` or `cluster` log. nullopt: device-mapper cannot be asked; *error says why.
 std::optional<std::vector<MirrorDevice>> scan_mirrors(std::string* error);
 std::optional<MirrorDevice> find_mirror(const std::string& log_uuid, std::string* error);
 

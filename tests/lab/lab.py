@@ -320,6 +320,12 @@ class Node:
                 "system {\n  sched_rr: no\n  move_to_root_cgroup: no\n}\n")
         self.run(f"mkdir -p /etc/corosync && cat > /etc/corosync/corosync.conf <<'X'\n{conf}X\nsetsid corosync -f > /dev/ttyS2 2>&1 < /dev/null &")
 
+    def use_our_mirror(self, **parameters):
+        """The target of this tree takes the place of the kernel's own."""
+        words = " ".join(f"{k}={v}" for k, v in parameters.items())
+        folder = f"{BUILD}/modules/{self.lab.kernel}"
+        self.run(f"modprobe -r dm-mirror; modprobe dm-log && insmod {folder}/dm-log-cluster.ko && insmod {folder}/dm-raid1-ext.ko {words}")
+
     def start_clogd(self, options=""):
         self.run(f"setsid {BUILD}/bin/clogd -f {options} > /dev/ttyS1 2>&1 < /dev/null & for i in $(seq 200); do {BUILD}/bin/clogctl version > /dev/null 2>&1 && break; sleep 0.1; done")
 
@@ -347,7 +353,7 @@ class Node:
 
 
 class Mirror:
-    """A stock mirror over leg0, leg1 with the cluster's log, on some or all nodes."""
+    """A mirror over leg0, leg1 with the cluster's log, on some or all nodes: the stock target, or ours if the lab says so."""
 
     def __init__(self, lab, name="m0", log="log", size_mib=None, legs=("leg0", "leg1"), region=REGION, extra="", features="1 handle_errors", uuid=None):
         self.lab, self.name, self.log, self.legs, self.region, self.extra, self.features = lab, name, log, legs, region, extra, features
@@ -361,8 +367,12 @@ class Mirror:
         extra = f" {self.extra}" if self.extra else ""
         log = f"clustered-disk {self.lab.path(self.log)} {rs}{extra}" if self.log else f"clustered-core {rs}{extra}"
         argc = 1 + len(log.split())
-        legs = " ".join(f"{self.lab.path(leg)} 0" for leg in self.legs)
-        return f"0 {self.sectors} mirror userspace {argc} {self.uuid} {log} {len(self.legs)} {legs} {self.features}"
+        if self.lab.ours:
+            return f"0 {self.sectors} mirror cluster {argc} {self.uuid} {log.removeprefix('clustered-')} {len(self.legs)} {self.leg_words()} {self.features}"
+        return f"0 {self.sectors} mirror userspace {argc} {self.uuid} {log} {len(self.legs)} {self.leg_words()} {self.features}"
+
+    def leg_words(self):
+        return " ".join(f"{self.lab.path(leg)} 0" for leg in self.legs)
 
     def create(self, *nodes):
         results = [(n, n.background(f"dmsetup create {self.name} --table '{self.table()}'", 120)) for n in (nodes or self.lab.nodes)]
@@ -415,11 +425,37 @@ class Mirror:
         say(f"the legs of {self.name} are identical")
 
 
+class LocalMirror(Mirror):
+    """A mirror of one node, with a log that only its kernel knows: `disk` (a log device) or `core`."""
+
+    def table(self):
+        rs = self.region // 512
+        words = ([self.lab.path(self.log)] if self.log else []) + [str(rs)] + self.extra.split()
+        return f"0 {self.sectors} mirror {'disk' if self.log else 'core'} {len(words)} {' '.join(words)} {len(self.legs)} {self.leg_words()} {self.features}"
+
+    def status(self):
+        """(regions in sync, a letter per leg)"""
+        words = self.lab.node(1).run(f"dmsetup status {self.name}").split()
+        at = words.index("mirror") + 2 + len(self.legs)
+        return int(words[at].split("/")[0]), words[at + 2]
+
+    def in_sync(self, *_):
+        return self.status()[0] == self.regions
+
+    def stats(self):
+        words = self.message("stats").split()
+        return dict(zip(words[::2], (int(x) for x in words[1::2])))
+
+    def message(self, text):
+        return self.lab.node(1).run(f"dmsetup message {self.name} 0 {text}")
+
+
 class Lab:
     def __init__(self, nodes=3, disks=None, cpus=1, memory=640, token=1000, name=None, kernel=None):
         self.sizes = disks or {"leg0": 64 * MIB, "leg1": 64 * MIB, "log": 4 * MIB}
         self.cpus, self.memory, self.token = cpus, memory, token
         self.kernel = kernel or default_kernel()
+        self.ours = os.environ.get("CLOGD_LAB_TARGET") == "ours"  # dm-raid1-ext and dm-log-cluster, not the stock target
         self.name = name or os.path.basename(sys.argv[0]).removesuffix(".py")
         root = os.path.join(BUILD, "lab")
         os.makedirs(root, exist_ok=True)
@@ -451,7 +487,7 @@ class Lab:
     def build(self):
         self.ramfs = initramfs(self.kernel, self.folder)
         self.kvm = kvm_works(self.kernel, self.ramfs)
-        say(f"{self.count} node(s), Linux {self.kernel}, {'KVM' if self.kvm else 'emulated'}")
+        say(f"{self.count} node(s), Linux {self.kernel}, {'KVM' if self.kvm else 'emulated'}, {'our' if self.ours else 'the stock'} target")
         for name, size in self.sizes.items():
             self.disks[name] = os.path.join(self.folder, name + ".img")
             with open(self.disks[name], "wb") as f:
@@ -475,6 +511,8 @@ class Lab:
             script = "\n".join(f"dev=$(readlink -f /dev/disk/by-id/virtio-{d}); dmsetup create {d} --table \"0 $(blockdev --getsz $dev) linear $dev 0\""
                                for d in self.disks)
             n.run(script)
+            if self.ours:
+                n.use_our_mirror()
         say(f"node(s) {', '.join(str(n.number) for n in nodes)} booted")
 
     def start_cluster(self, *nodes, options=""):

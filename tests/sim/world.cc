@@ -480,6 +480,7 @@ class World final : public KernelHost {
         for (Output& o : node.cluster->output()) std::visit([&](auto& x) { act(node, x); }, o);
         check_often(node);
     }
+    void act(Node&, out::Tell&) {}  // these kernels have no channel
     void act(Node& node, out::Send& o) { multicast(node, std::move(o.frame)); }
     void act(Node& node, out::Answer& o) {
         mix(o.reply.seq);

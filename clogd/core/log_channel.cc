@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A kernel that uses dm-log-cluster (proto/channel.h): it is told what it may do, and asks only for what it has not been told.
+//
+// I1  A mark is told as durable under the same condition as for the userspace log (mark_durable()).
+// I2  A region that the kernel holds marked is `in use` here until the kernel says CLEAR; when it loses its sync it is reported as
+//     busy, and the kernel is asked to close it. What is not held cannot be marked while it is unsynced: it is refused.
+// I4  The kernel writes only while its lease runs. It is renewed while this log is active, and is shorter than the time for which
+//     the others wait before they hand out what a lost node had marked.
+#include <algorithm>
+#include <utility>
+
+#include "clogd/core/log.hh"
+#include "proto/channel.h"
+
+namespace clogd {
+
+namespace wire = proto::wire;
+
+namespace {
+constexpr TimeMs kSoloLeaseMs = 5000;
+}
+
+TimeMs Log::write_lease_ms() const {
+    TimeMs wait = host_.config().dead_wait_ms;
+    return wait ? std::max<TimeMs>(1, wait * 3 / 4) : kSoloLeaseMs;
+}
+
+void Log::channel_opened(bool on, bool copes) {
+    channel_ = {};
+    channel_.on = on;
+    channel_.copes = copes;
+}
+
+void Log::regions(const ev::Regions& e) {
+    if (!channel_.on || phase_ == Phase::detached) return;
+    RangeSet set = RangeSet(e.ranges).within({0, params_.regions()});
+    switch (e.what) {
+        case ev::Regions::mark:
+            counters_.marks += set.count();
+            channel_.asked.add(set);
+            break;
+        case ev::Regions::clear: {
+            channel_.asked.remove(set);
+            channel_.committed.remove(set);
+            for (const Range& r : set.ranges())
+                for (uint32_t i = 0; i < r.count; ++i) {
+                    ++counters_.clears;
+                    marks_.idle(r.start + i, host_.now());
+                }
+            uncertain_.remove(set);
+            RangeSet drop = my_busy_.intersect(set);
+            drop.remove(tainted_);
+            if (phase_ == Phase::active) set_busy({}, drop);
+            else my_busy_.remove(drop);
+            break;
+        }
+        case ev::Regions::want: channel_.wants.add(set); break;
+        case ev::Regions::lost: channel_.lost.add(set); break;
+        case ev::Regions::held: channel_.held.add(set); break;
+        case ev::Regions::held_end: channel_.held_complete = true; break;
+    }
+}
+
+// A leg missed a write: recorded in the state and in this node's slot before the kernel may let the write end.
+void Log::record_lost() {
+    RangeSet fresh = channel_.lost;
+    fresh.remove(tainted_);
+    RangeSet recorded = channel_.lost.intersect(state_.raw);
+    if (!recorded.empty() && (!slot_ || slot_->clean())) {
+        channel_.lost.remove(recorded);
+        tell(CLOG_TOLD, recorded);
+    }
+    if (fresh.empty()) return;
+    trouble_ = "a write failed on a leg of this mirror; repair it: lvconvert --repair, or load a table without the failed leg";
+    note(out::Level::error, trouble_);
+    trouble_sticky_ = true;
+    tainted_.add(fresh);
+    host_.send(uuid_, wire::LegFailed{fresh.ranges()});
+}
+
+void Log::tell(uint16_t type, const RangeSet& set) {
+    std::vector<Range> list = set.ranges();
+    for (size_t at = 0; at < list.size(); at += CLOG_RANGES_MAX) {
+        auto from = list.begin() + static_cast<ptrdiff_t>(at);
+        auto to = list.begin() + static_cast<ptrdiff_t>(std::min<size_t>(list.size(), at + CLOG_RANGES_MAX));
+        host_.emit(out::Tell{static_cast<uint32_t>(live_luid_), type, {from, to}, 0, 0});
+    }
+}
+
+// What the predecessor of this daemon had marked and the kernel no longer uses is no longer in use.
+void Log::take_held() {
+    if (!channel_.held_complete) return;
+    channel_.held_complete = false;
+    RangeSet held = std::exchange(channel_.held, {});
+    RangeSet drop = my_busy_;
+    drop.remove(tainted_);
+    drop.remove(held);
+    for (Region r : marks_.in_use())
+        if (!held.contains(r)) marks_.idle(r, host_.now());
+    for (const Range& r : held.ranges())
+        for (uint32_t i = 0; i < r.count; ++i) {
+            marks_.use(r.start + i);
+            if (params_.has_disk && slot_ && !slot_->durable(r.start + i)) slot_->add_mark(r.start + i);
+            if (!params_.has_disk && !core_held_.contains(r.start + i)) core_pending_.add(Range{r.start + i, 1});
+        }
+    uncertain_.clear();
+    if (everything_marked_) {
+        everything_marked_ = false;
+        if (slot_) slot_->end_everything();
+    }
+    set_busy({}, drop);
+}
+
+void Log::answer_channel_marks() {
+    RangeSet refuse;
+    for (const Range& range : std::exchange(channel_.asked, {}).ranges())
+        for (Region r = range.start; r < range.end(); ++r) {
+            if ((state_.unsynced(r) || state_.leased(r)) && !marks_.used(r)) {
+                refuse.add(Range{r, 1});
+                continue;
+            }
+            if (mark_durable(r)) ++counters_.warm_marks;
+            else if (params_.has_disk) {
+                if (slot_) slot_->add_mark(r);
+            } else {
+                core_drop_.remove(r);
+                core_pending_.add(r);
+            }
+            marks_.use(r);
+            channel_.committed.add(Range{r, 1});
+        }
+    RangeSet done;
+    for (const Range& range : channel_.committed.ranges())
+        for (Region r = range.start; r < range.end(); ++r)
+            if (mark_durable(r) || host_.config().planted == Planted::mark_before_durable) done.add(Range{r, 1});
+    channel_.committed.remove(done);
+    tell(CLOG_MARKED, done);
+    if (channel_.copes) tell(CLOG_REFUSED, refuse);
+    else {
+        channel_.asked = refuse;  // until they can be had
+        for (const Range& r : refuse.ranges()) channel_.wants.add(r);
+    }
+}
+
+void Log::tell_kernel() {
+    if (!channel_.on || !live_luid_ || phase_ == Phase::detached) return;
+    if (phase_ == Phase::active) {
+        take_held();
+        if (!channel_.told_all || channel_.told_applied != state_.applied) {
+            channel_.told_applied = state_.applied;
+            RangeSet now = state_.torn;
+            now.add(state_.raw);
+            RangeSet fresh = now, gone = channel_.told_unsynced;
+            if (!channel_.told_all) gone.add(Range{0, params_.regions()});
+            channel_.told_all = true;
+            gone.remove(now);
+            fresh.remove(channel_.told_unsynced);
+            tell(CLOG_UNSYNCED, fresh);
+            tell(CLOG_SYNCED, gone);
+            channel_.told_unsynced = std::move(now);
+            channel_.wants.remove(gone);
+        }
+        RangeSet close = my_busy_.intersect(channel_.told_unsynced);
+        close.remove(tainted_);
+        channel_.told_close = channel_.told_close.intersect(close);
+        RangeSet fresh = close;
+        fresh.remove(channel_.told_close);
+        tell(CLOG_CLOSE, fresh);
+        channel_.told_close = std::move(close);
+        for (const Range& r : channel_.wants.ranges())
+            for (uint32_t i = 0; i < r.count; ++i)
+                if (state_.unsynced(r.start + i)) wanted(r.start + i);
+        answer_channel_marks();
+        record_lost();
+    }
+    uint32_t state = phase_ == Phase::active ? CLOG_STATE_ACTIVE : 0;
+    if (log_failed_) state |= CLOG_STATE_LOG_FAILED;
+    for (const auto& [node, m] : state_.members)
+        if (m.status == Member::lost_unread || m.status == Member::absent_unread) state |= CLOG_STATE_PRIMARY_ONLY;
+    if (state != channel_.told_state || (phase_ == Phase::active && host_.now() >= channel_.renew_at)) {
+        channel_.told_state = state;
+        channel_.renew_at = host_.now() + write_lease_ms() / 4;
+        host_.emit(out::Tell{static_cast<uint32_t>(live_luid_), CLOG_STATE, {}, state, static_cast<uint32_t>(write_lease_ms())});
+    }
+}
+
+}  // namespace clogd

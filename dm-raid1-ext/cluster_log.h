@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The dirty log `cluster`, as its own two files and the mirror target see it.
+ *
+ *   log_cluster.c  the log: one byte per region, what may be answered without asking, what waits to
+ * be told channel.c      the device on which clogd is told and answers
+ *
+ * A mirror that registers itself as client never blocks on the log: it asks for marks and looks for
+ * them when there is news.
+ */
+#ifndef DM_RAID1_EXT_CLUSTER_LOG_H
+#define DM_RAID1_EXT_CLUSTER_LOG_H
+
+#include <linux/device-mapper.h>
+#include <linux/dm-dirty-log.h>
+#include <linux/jiffies.h>
+#include <linux/list.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+
+/* One byte per region. */
+#define R_UNSYNCED 0x01 /* the legs may differ: no write before it is copied */
+#define R_MARKED 0x02	/* durable in this node's slot, and in use */
+#define R_MARK 0x04	/* to be asked for */
+#define R_ASKED 0x08	/* asked for */
+#define R_CLOSE 0x10	/* the cluster wants to copy it: writes shall end */
+#define R_CLEAR 0x20	/* to be told: no write is in flight */
+#define R_WANT 0x40	/* to be told: a write waits for its copy */
+#define R_LOST 0x80	/* to be told: a leg missed a write */
+
+#define R_TO_TELL (R_MARK | R_CLEAR | R_WANT | R_LOST)
+#define CHUNK_SHIFT 11 /* regions that share a bit of `pending`, 1 << this */
+
+enum control_state { CONTROL_NONE, CONTROL_QUEUED, CONTROL_ASKED, CONTROL_ANSWERED };
+
+struct cluster_log {
+	struct dm_dirty_log *dm;
+	struct dm_target *ti;
+	struct dm_dev *device; /* log disk; NULL: the log is in memory */
+	u32 id;
+	char uuid[DM_UUID_LEN];
+	const char *extra; /* "", " sync" or " nosync" */
+	u32 region_sectors, regions;
+
+	spinlock_t lock; /* everything below */
+	u8 *flags;
+	unsigned long *pending; /* chunks of regions with something to tell */
+	u32 unsynced;
+	u32 marks_waiting; /* R_MARK or R_ASKED */
+	u32 lost_waiting;
+	bool live; /* between resume and postsuspend */
+	bool active, primary_only, log_failed;
+	bool closing;		   /* some region may have R_CLOSE */
+	unsigned long lease_until; /* jiffies */
+	unsigned int control;	   /* enum clog_frame_type */
+	enum control_state control_state;
+	u32 control_serial;
+	int control_error;
+	bool say_create; /* the daemon is new: it does not know this log */
+	bool say_resume;
+	u32 order_next; /* what the first pending chunk tells next */
+	u32 held_next;	/* chunk to go on from in telling a new daemon what is in use; chunks: done
+			 */
+
+	wait_queue_head_t waiters;
+	void (*news)(void *context); /* of a mirror that does not block; any context */
+	void *context;
+
+	struct list_head dirty; /* of the channel */
+};
+
+static inline u32 log_chunks(const struct cluster_log *l)
+{
+	return DIV_ROUND_UP(l->regions, 1U << CHUNK_SHIFT);
+}
+
+/* ---- for the mirror ---- */
+
+/* NULL: the log is of another type. */
+struct cluster_log *cluster_log_of(struct dm_dirty_log *dm);
+void cluster_log_set_client(struct cluster_log *l, void (*news)(void *context), void *context);
+
+/* I4: the write lease. What was sent before it ran out ends in time for those who wait for that. */
+static inline bool cluster_log_may_write(const struct cluster_log *l)
+{
+	return READ_ONCE(l->active) && time_before(jiffies, READ_ONCE(l->lease_until));
+}
+
+/* May the region be read from any leg, and marked? */
+static inline bool cluster_log_in_sync(const struct cluster_log *l, u64 region)
+{
+	return READ_ONCE(l->active) && !READ_ONCE(l->primary_only) &&
+	       !(READ_ONCE(l->flags[region]) & R_UNSYNCED);
+}
+
+enum cluster_mark { CLUSTER_MARK_WAITS, CLUSTER_MARKED, CLUSTER_MARK_REFUSED };
+
+void cluster_log_mark(struct cluster_log *l, u64 region);
+enum cluster_mark cluster_log_marked(const struct cluster_log *l, u64 region);
+void cluster_log_clear(struct cluster_log *l, u64 region);
+void cluster_log_want(struct cluster_log *l, u64 region);
+
+/* True once after a region was asked to be closed. */
+bool cluster_log_news_of_closing(struct cluster_log *l);
+
+static inline bool cluster_log_unsynced(const struct cluster_log *l, u64 region)
+{
+	return READ_ONCE(l->flags[region]) & R_UNSYNCED;
+}
+
+static inline bool cluster_log_closing(const struct cluster_log *l, u64 region)
+{
+	return READ_ONCE(l->flags[region]) & R_CLOSE;
+}
+
+/* ---- between the log and the channel ---- */
+
+int channel_init(void);
+void channel_exit(void);
+int channel_add(struct cluster_log *l);
+void channel_remove(struct cluster_log *l);
+bool channel_is_open(void);
+void channel_poke(struct cluster_log *l); /* it has something to tell; lock held or not */
+
+/* Asks and waits; -ENOTCONN: no daemon, or it went away meanwhile. */
+int log_control(struct cluster_log *l, unsigned int type);
+/* One frame into `room` (at least CLOG_FRAME_MAX); 0: nothing to tell. */
+size_t log_compose(struct cluster_log *l, void *room);
+/* A frame of the daemon's, its size already checked. -EINVAL: nonsense. */
+struct clog_frame;
+int log_take(struct cluster_log *l, const struct clog_frame *frame, const void *items);
+void log_daemon_left(struct cluster_log *l);
+
+#endif

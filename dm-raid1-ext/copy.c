@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Regions that are not in sync are copied from the primary to every other leg, several at once.
+ * Only a write to a region that is being copied waits. What to copy: first what the log hands out,
+ * then what this node's legs missed, once all of them are healthy again.
+ */
+#include "mirror.h"
+
+#define RATE_SLICE_MS 100
+
+void copy_missed(struct mirror_set *ms, u64 index)
+{
+	if (!test_and_set_bit(index, ms->missed))
+		atomic64_inc(&ms->missed_count);
+}
+
+static void no_longer_missed(struct mirror_set *ms, u64 index)
+{
+	if (test_and_clear_bit(index, ms->missed))
+		atomic64_dec(&ms->missed_count);
+}
+
+static void copy_ended(int read_err, unsigned long write_err, void *context)
+{
+	struct region_entry *e = context;
+	struct mirror_set *ms = e->ms;
+	unsigned int i, bit = 0;
+	unsigned long flags;
+
+	if (read_err) {
+		DMERR_LIMIT("%s: the primary leg cannot be read, region %llu stays as it is",
+			    ms->legs[ms->copy_from].dev->name, e->index);
+		leg_fail(&ms->legs[ms->copy_from], LEG_SYNC_ERROR);
+	}
+	for (i = 0; i < ms->nr_legs; i++) {
+		if (i == ms->copy_from)
+			continue;
+		if (test_bit(bit++, &write_err)) {
+			DMERR_LIMIT("%s: region %llu cannot be written", ms->legs[i].dev->name,
+				    e->index);
+			leg_fail(&ms->legs[i], LEG_SYNC_ERROR);
+		}
+	}
+	e->copied_ok = !read_err && !write_err;
+	spin_lock_irqsave(&ms->lock, flags);
+	list_add_tail(&e->list, &ms->copied);
+	spin_unlock_irqrestore(&ms->lock, flags);
+	wake_worker(ms);
+}
+
+static void start(struct mirror_set *ms, struct region_entry *e)
+{
+	struct dm_io_region from, to[MIRROR_MAX_LEGS - 1];
+	sector_t offset = (sector_t)e->index << ms->region_shift;
+	sector_t count = min_t(sector_t, ms->region_sectors, ms->ti->len - offset);
+	unsigned int i, n = 0;
+
+	if (!regions_step(ms, e, REGION_DRAINED)) {
+		WARN_ON_ONCE(1);
+		return;
+	}
+	from.bdev = ms->legs[ms->copy_from].dev->bdev;
+	from.sector = ms->legs[ms->copy_from].start + offset;
+	from.count = count;
+	for (i = 0; i < ms->nr_legs; i++) {
+		if (i == ms->copy_from)
+			continue;
+		to[n].bdev = ms->legs[i].dev->bdev;
+		to[n].sector = ms->legs[i].start + offset;
+		to[n].count = count;
+		n++;
+	}
+	dm_kcopyd_copy(ms->kcopyd, &from, n, to,
+		       ms->handle_errors ? 0 : BIT(DM_KCOPYD_IGNORE_ERROR), copy_ended, e);
+}
+
+static void end(struct mirror_set *ms, struct region_entry *e)
+{
+	bool ok = e->copied_ok;
+
+	if (ok) {
+		ms->log->type->set_region_sync(ms->log, e->index, 1);
+		no_longer_missed(ms, e->index);
+		atomic64_inc(&ms->regions_copied);
+	} else {
+		ms->log->type->set_region_sync(ms->log, e->index, 0);
+		copy_missed(ms, e->index);
+	}
+	regions_step(ms, e, ok ? REGION_COPIED : REGION_COPY_FAILED);
+	regions_release(ms, e);
+	regions_put(ms, e, !ok);
+	if (atomic_dec_and_test(&ms->copies))
+		wake_up(&ms->copies_ended);
+}
+
+/* Is there anything left of this slice's share? */
+static bool rate_allows(struct mirror_set *ms)
+{
+	u64 rate = READ_ONCE(ms->rate_kib);
+	unsigned int passed;
+
+	if (!rate)
+		return true;
+	passed = jiffies_to_msecs(jiffies - ms->rate_since);
+	if (passed >= RATE_SLICE_MS) {
+		ms->rate_since = jiffies;
+		ms->rate_spent = 0;
+	}
+	if (ms->rate_spent * 1000 >= rate * RATE_SLICE_MS) {
+		queue_delayed_work(ms->wq, &ms->copy_later,
+				   msecs_to_jiffies(RATE_SLICE_MS - min_t(unsigned int, passed,
+									  RATE_SLICE_MS - 1)));
+		return false;
+	}
+	ms->rate_spent += ms->region_sectors / 2;
+	return true;
+}
+
+static bool next_missed(struct mirror_set *ms, u64 *index)
+{
+	unsigned long at;
+
+	if (!atomic64_read(&ms->missed_count) || !legs_healthy(ms))
+		return false;
+	at = find_next_bit(ms->missed, ms->regions, ms->missed_next);
+	if (at >= ms->regions)
+		at = find_next_bit(ms->missed, ms->regions, 0);
+	if (at >= ms->regions)
+		return false;
+	no_longer_missed(ms, at); /* it is again if the copy fails */
+	ms->missed_next = at + 1;
+	*index = at;
+	return true;
+}
+
+static bool next_region(struct mirror_set *ms, u64 *index)
+{
+	region_t region;
+
+	if (ms->log->type->get_resync_work(ms->log, &region) > 0) {
+		*index = region;
+		return true;
+	}
+	return next_missed(ms, index);
+}
+
+static void take_up(struct mirror_set *ms, u64 index)
+{
+	struct region_entry *e = regions_get(ms, index);
+	struct region_bucket *b = region_bucket(ms, index);
+	bool now;
+
+	spin_lock_irq(&b->lock);
+	if (!region_step(&e->r, REGION_COPY)) { /* handed out twice */
+		spin_unlock_irq(&b->lock);
+		return;
+	}
+	now = !e->r.pending;
+	spin_lock(&ms->lock);
+	list_del_init(&e->list);
+	if (now)
+		list_add_tail(&e->list, &ms->drained);
+	spin_unlock(&ms->lock);
+	spin_unlock_irq(&b->lock);
+	atomic_inc(&ms->copies);
+}
+
+void copy_later(struct work_struct *work)
+{
+	struct mirror_set *ms = container_of(to_delayed_work(work), struct mirror_set, copy_later);
+
+	wake_worker(ms);
+}
+
+void copies_work(struct mirror_set *ms)
+{
+	struct region_entry *e, *tmp;
+	LIST_HEAD(copied);
+	LIST_HEAD(drained);
+	u64 index;
+
+	spin_lock_irq(&ms->lock);
+	list_splice_init(&ms->copied, &copied);
+	spin_unlock_irq(&ms->lock);
+	list_for_each_entry_safe(e, tmp, &copied, list) {
+		list_del_init(&e->list);
+		end(ms, e);
+	}
+	if (!atomic_read(&ms->copies))
+		ms->copy_from =
+			ms->primary; /* the source stays the same while copies are under way */
+	while (!atomic_read(&ms->suspended) &&
+	       atomic_read(&ms->copies) < READ_ONCE(mirror_parallel_copies) &&
+	       ms->copy_from == ms->primary && leg_alive(primary_leg(ms)) && rate_allows(ms)) {
+		if (!next_region(ms, &index)) {
+			ms->rate_spent -= min_t(u64, ms->rate_spent, ms->region_sectors / 2);
+			break;
+		}
+		take_up(ms, index);
+	}
+	spin_lock_irq(&ms->lock);
+	list_splice_init(&ms->drained, &drained);
+	spin_unlock_irq(&ms->lock);
+	list_for_each_entry_safe(e, tmp, &drained, list) {
+		list_del_init(&e->list);
+		start(ms, e);
+	}
+	if (!ms->in_sync && ms->log->type->get_sync_count(ms->log) == ms->regions &&
+	    !atomic_read(&ms->copies)) {
+		ms->in_sync = true;
+		legs_reset(ms);
+		queue_work(ms->wq, &ms->event);
+	}
+}

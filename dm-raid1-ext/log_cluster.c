@@ -1,0 +1,711 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Dirty-log type `cluster`: what this node may write, as clogd and the other nodes see it.
+ *
+ *   mirror cluster <#args> <uuid> disk <device> <region size> [sync|nosync] ...
+ *   mirror cluster <#args> <uuid> core <region size> [sync|nosync] ...
+ *
+ * The daemon keeps a picture of the regions here up to date, so that reads, and writes to marked
+ * regions, need no message. Whatever is to be told waits as a bit of its region: it takes no
+ * memory, many tell in one frame, and a daemon that was restarted is told again.
+ */
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "cluster_log.h"
+#include "../proto/channel.h"
+
+#define DM_MSG_PREFIX "log-cluster"
+#define LOCK_BREATH 4096 /* regions after which the lock is let go for a moment */
+
+static struct dm_dirty_log_type cluster_type;
+
+struct cluster_log *cluster_log_of(struct dm_dirty_log *dm)
+{
+	return dm->type == &cluster_type ? dm->context : NULL;
+}
+EXPORT_SYMBOL_GPL(cluster_log_of);
+
+void cluster_log_set_client(struct cluster_log *l, void (*news)(void *context), void *context)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&l->lock, flags);
+	l->news = news;
+	l->context = context;
+	spin_unlock_irqrestore(&l->lock, flags);
+}
+EXPORT_SYMBOL_GPL(cluster_log_set_client);
+
+/* ---- one region; lock held ---- */
+
+static void tell(struct cluster_log *l, u64 region, u8 what)
+{
+	lockdep_assert_held(&l->lock);
+	l->flags[region] |= what;
+	__set_bit(region >> CHUNK_SHIFT, l->pending);
+	channel_poke(l);
+}
+
+static void announce(struct cluster_log *l)
+{
+	if (l->news)
+		l->news(l->context);
+	wake_up_all(&l->waiters);
+}
+
+void cluster_log_mark(struct cluster_log *l, u64 region)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&l->lock, flags);
+	if (!(l->flags[region] & (R_MARKED | R_MARK | R_ASKED))) {
+		l->marks_waiting++;
+		tell(l, region, R_MARK);
+	}
+	spin_unlock_irqrestore(&l->lock, flags);
+}
+EXPORT_SYMBOL_GPL(cluster_log_mark);
+
+enum cluster_mark cluster_log_marked(const struct cluster_log *l, u64 region)
+{
+	u8 f = READ_ONCE(l->flags[region]);
+
+	if (f & R_MARKED)
+		return CLUSTER_MARKED;
+	return f & (R_MARK | R_ASKED) ? CLUSTER_MARK_WAITS : CLUSTER_MARK_REFUSED;
+}
+EXPORT_SYMBOL_GPL(cluster_log_marked);
+
+void cluster_log_clear(struct cluster_log *l, u64 region)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&l->lock, flags);
+	if (l->flags[region] & (R_MARKED | R_CLOSE)) {
+		l->flags[region] &= ~(R_MARKED | R_CLOSE);
+		tell(l, region, R_CLEAR);
+	}
+	spin_unlock_irqrestore(&l->lock, flags);
+}
+EXPORT_SYMBOL_GPL(cluster_log_clear);
+
+void cluster_log_want(struct cluster_log *l, u64 region)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&l->lock, flags);
+	if (l->flags[region] & R_UNSYNCED)
+		tell(l, region, R_WANT);
+	spin_unlock_irqrestore(&l->lock, flags);
+}
+EXPORT_SYMBOL_GPL(cluster_log_want);
+
+bool cluster_log_news_of_closing(struct cluster_log *l)
+{
+	unsigned long flags;
+	bool news;
+
+	spin_lock_irqsave(&l->lock, flags);
+	news = l->closing;
+	l->closing = false;
+	spin_unlock_irqrestore(&l->lock, flags);
+	return news;
+}
+EXPORT_SYMBOL_GPL(cluster_log_news_of_closing);
+
+/* ---- what the daemon says ---- */
+
+static void synced(struct cluster_log *l, u32 region)
+{
+	if (!(l->flags[region] & R_UNSYNCED))
+		return;
+	l->flags[region] &= ~(R_UNSYNCED | R_WANT);
+	l->unsynced--;
+}
+
+static void unsynced(struct cluster_log *l, u32 region)
+{
+	if (l->flags[region] & R_UNSYNCED)
+		return;
+	l->flags[region] |= R_UNSYNCED;
+	l->unsynced++;
+}
+
+static void close_region(struct cluster_log *l, u32 region)
+{
+	if (l->flags[region] & (R_MARKED | R_MARK | R_ASKED)) {
+		l->flags[region] |= R_CLOSE;
+		l->closing = true;
+	} else {
+		tell(l, region, R_CLEAR); /* nothing is in flight */
+	}
+}
+
+static void marked(struct cluster_log *l, u32 region)
+{
+	if (l->flags[region] & R_ASKED) {
+		l->flags[region] ^= R_ASKED | R_MARKED;
+		l->marks_waiting--;
+		if (l->flags[region] & R_CLOSE)
+			l->closing = true;
+	} else if (!(l->flags[region] & R_MARKED)) {
+		tell(l, region, R_CLEAR); /* nobody waits for it any more */
+	}
+}
+
+static void refused(struct cluster_log *l, u32 region)
+{
+	if (!(l->flags[region] & R_ASKED))
+		return;
+	l->flags[region] &= ~R_ASKED;
+	l->marks_waiting--;
+	if (l->flags[region] & R_CLOSE) {
+		l->flags[region] &= ~R_CLOSE;
+		tell(l, region, R_CLEAR);
+	}
+}
+
+static void told(struct cluster_log *l, u32 region)
+{
+	if (!(l->flags[region] & R_LOST))
+		return;
+	l->flags[region] &= ~R_LOST;
+	l->lost_waiting--;
+}
+
+static void take_state(struct cluster_log *l, const struct clog_frame *f)
+{
+	l->primary_only = f->value & CLOG_STATE_PRIMARY_ONLY;
+	l->log_failed = f->value & CLOG_STATE_LOG_FAILED;
+	WRITE_ONCE(l->lease_until,
+		   jiffies + msecs_to_jiffies(min_t(u32, f->serial, CLOG_LEASE_MAX_MS)));
+	WRITE_ONCE(l->active, l->live && f->value & CLOG_STATE_ACTIVE);
+}
+
+int log_take(struct cluster_log *l, const struct clog_frame *f, const void *items)
+{
+	static void (*const each[])(struct cluster_log *, u32) = {
+		[CLOG_SYNCED] = synced, [CLOG_UNSYNCED] = unsynced, [CLOG_CLOSE] = close_region,
+		[CLOG_MARKED] = marked, [CLOG_REFUSED] = refused,   [CLOG_TOLD] = told,
+	};
+	const struct clog_range *range = items;
+	unsigned long flags;
+	bool quiet = false;
+	u32 i, r;
+	int error = 0;
+
+	if (f->type >= CLOG_SYNCED && f->type <= CLOG_TOLD)
+		for (i = 0; i < f->count; i++)
+			if (range[i].start >= l->regions || !range[i].count ||
+			    range[i].count > l->regions - range[i].start)
+				return -EINVAL;
+
+	spin_lock_irqsave(&l->lock, flags);
+	switch (f->type) {
+	case CLOG_ANSWER:
+		if (l->control_state == CONTROL_ASKED && f->serial == l->control_serial) {
+			l->control_error = -(int)min_t(u32, f->value, MAX_ERRNO);
+			l->control_state = CONTROL_ANSWERED;
+		}
+		break;
+	case CLOG_STATE:
+		/* A renewal is no news. */
+		quiet = cluster_log_may_write(l) && f->value & CLOG_STATE_ACTIVE &&
+			l->primary_only == !!(f->value & CLOG_STATE_PRIMARY_ONLY);
+		take_state(l, f);
+		break;
+	case CLOG_SYNCED:
+	case CLOG_UNSYNCED:
+	case CLOG_CLOSE:
+	case CLOG_MARKED:
+	case CLOG_REFUSED:
+	case CLOG_TOLD:
+		for (i = 0; i < f->count; i++)
+			for (r = range[i].start; r < range[i].start + range[i].count; r++) {
+				each[f->type](l, r);
+				if (r % LOCK_BREATH)
+					continue;
+				spin_unlock_irqrestore(&l->lock, flags);
+				cond_resched();
+				spin_lock_irqsave(&l->lock, flags);
+			}
+		break;
+	default:
+		error = -EINVAL;
+	}
+	spin_unlock_irqrestore(&l->lock, flags);
+	if (!error && !quiet)
+		announce(l);
+	return error;
+}
+
+/* What it was asked is asked again of the next one. The lease runs on: a daemon that is restarted
+ * in time is not noticed. */
+void log_daemon_left(struct cluster_log *l)
+{
+	unsigned long flags;
+	u32 r;
+
+	spin_lock_irqsave(&l->lock, flags);
+	l->say_create = true;
+	l->say_resume = l->live;
+	l->held_next = l->live ? 0 : log_chunks(l) + 1;
+	if (l->control_state == CONTROL_ASKED)
+		l->control_state = CONTROL_QUEUED;
+	spin_unlock_irqrestore(&l->lock, flags);
+	for (r = 0; r < l->regions; r++) {
+		if (!(READ_ONCE(l->flags[r]) & (R_ASKED | R_TO_TELL)))
+			continue;
+		spin_lock_irqsave(&l->lock, flags);
+		if (l->flags[r] & R_ASKED)
+			l->flags[r] ^= R_ASKED | R_MARK;
+		__set_bit(r >> CHUNK_SHIFT, l->pending);
+		spin_unlock_irqrestore(&l->lock, flags);
+	}
+	announce(l);
+}
+
+/* ---- what the daemon is told ---- */
+
+static size_t compose_text(struct cluster_log *l, struct clog_frame *f)
+{
+	char *text = (char *)(f + 1);
+	int n = strscpy(text, l->uuid, DM_UUID_LEN) + 1;
+
+	n += scnprintf(text + n, CLOG_FRAME_MAX - sizeof(*f) - n, "%llu clustered-%s%s%s %u%s",
+		       (unsigned long long)l->ti->len, l->device ? "disk " : "core",
+		       l->device ? l->device->name : "", "", l->region_sectors, l->extra) +
+	     1;
+	f->count = n;
+	while (n % 4)
+		text[n++] = 0;
+	return sizeof(*f) + n;
+}
+
+/* The ranges of a chunk in which every bit of `what` is set; the bits of `drop` go. */
+static size_t compose_ranges(struct cluster_log *l, struct clog_frame *f, u32 chunk, u8 what,
+			     u8 drop, u8 add)
+{
+	struct clog_range *range = (struct clog_range *)(f + 1);
+	u32 r = chunk << CHUNK_SHIFT, end = min(l->regions, (chunk + 1) << CHUNK_SHIFT), n = 0;
+
+	for (; r < end; r++) {
+		if (!(l->flags[r] & what))
+			continue;
+		l->flags[r] = (l->flags[r] & ~drop) | add;
+		if (n && range[n - 1].start + range[n - 1].count == r) {
+			range[n - 1].count++;
+		} else {
+			range[n].start = r;
+			range[n].count = 1;
+			n++;
+		}
+	}
+	f->count = n;
+	return n ? sizeof(*f) + n * sizeof(*range) : 0;
+}
+
+static size_t compose(struct cluster_log *l, struct clog_frame *f)
+{
+	static const struct {
+		u16 type;
+		u8 what, drop, add;
+	} order[] = {
+		{ CLOG_LOST, R_LOST, 0, 0 },
+		{ CLOG_CLEAR, R_CLEAR, R_CLEAR, 0 },
+		{ CLOG_MARK, R_MARK, R_MARK, R_ASKED },
+		{ CLOG_WANT, R_WANT, 0, 0 },
+	};
+	bool early = l->control == CLOG_CREATE || l->control == CLOG_RESUME;
+	size_t bytes;
+	u32 chunk, i;
+
+	f->log = l->id;
+	f->serial = 0;
+	f->value = 0;
+	f->count = 0;
+	if (l->control_state == CONTROL_QUEUED && l->control == CLOG_CREATE) {
+		l->say_create = false;
+		l->control_state = CONTROL_ASKED;
+		f->type = CLOG_CREATE;
+		f->serial = l->control_serial;
+		return compose_text(l, f);
+	}
+	if (l->say_create) {
+		l->say_create = false;
+		f->type = CLOG_CREATE;
+		f->value = l->live;
+		return compose_text(l, f);
+	}
+	if (l->say_resume) {
+		l->say_resume = false;
+		f->type = CLOG_RESUME;
+		f->value = !!l->news;
+		return sizeof(*f);
+	}
+	if (!l->live && early)
+		return 0;
+	for (; l->held_next < log_chunks(l); l->held_next++) {
+		bytes = compose_ranges(l, f, l->held_next, R_MARKED, 0, 0);
+		if (!bytes)
+			continue;
+		l->held_next++;
+		f->type = CLOG_HELD;
+		f->value = 1;
+		return bytes;
+	}
+	if (l->held_next == log_chunks(l)) {
+		l->held_next++;
+		f->type = CLOG_HELD;
+		return sizeof(*f);
+	}
+	while ((chunk = find_first_bit(l->pending, log_chunks(l))) < log_chunks(l)) {
+		while (l->order_next < ARRAY_SIZE(order)) {
+			i = l->order_next++;
+			f->type = order[i].type;
+			bytes = compose_ranges(l, f, chunk, order[i].what, order[i].drop,
+					       order[i].add);
+			if (bytes)
+				return bytes;
+		}
+		l->order_next = 0;
+		__clear_bit(chunk, l->pending);
+	}
+	if (l->control_state == CONTROL_QUEUED) {
+		l->control_state = CONTROL_ASKED;
+		f->type = l->control;
+		f->serial = l->control_serial;
+		return sizeof(*f);
+	}
+	return 0;
+}
+
+size_t log_compose(struct cluster_log *l, void *room)
+{
+	struct clog_frame *f = room;
+	unsigned long flags;
+
+	spin_lock_irqsave(&l->lock, flags);
+	f->bytes = compose(l, f);
+	spin_unlock_irqrestore(&l->lock, flags);
+	return f->bytes;
+}
+
+int log_control(struct cluster_log *l, unsigned int type)
+{
+	unsigned long flags;
+	int error;
+
+	if (!channel_is_open())
+		return -ENOTCONN;
+	spin_lock_irqsave(&l->lock, flags);
+	l->control = type;
+	l->control_serial++;
+	l->control_state = CONTROL_QUEUED;
+	channel_poke(l);
+	spin_unlock_irqrestore(&l->lock, flags);
+	wait_event(l->waiters,
+		   READ_ONCE(l->control_state) == CONTROL_ANSWERED || !channel_is_open());
+	spin_lock_irqsave(&l->lock, flags);
+	error = l->control_state == CONTROL_ANSWERED ? l->control_error : -ENOTCONN;
+	l->control_state = CONTROL_NONE;
+	spin_unlock_irqrestore(&l->lock, flags);
+	return error;
+}
+
+/* ---- the log type ---- */
+
+static int parse(struct cluster_log *l, struct dm_target *ti, unsigned int argc, char **argv)
+{
+	unsigned int at = 2;
+	char dummy;
+	int r;
+
+	if (argc < 3) {
+		ti->error =
+			"cluster log: expected <uuid> disk <device> <region size> or <uuid> core <region size>";
+		return -EINVAL;
+	}
+	if (!*argv[0] || strscpy(l->uuid, argv[0], sizeof(l->uuid)) < 0) {
+		ti->error = "cluster log: the uuid is empty or longer than 128 characters";
+		return -EINVAL;
+	}
+	if (!strcmp(argv[1], "disk")) {
+		r = dm_get_device(ti, argv[2], dm_table_get_mode(ti->table), &l->device);
+		if (r) {
+			ti->error = "cluster log: the log device cannot be opened";
+			l->device = NULL;
+			return r;
+		}
+		at = 3;
+	} else if (strcmp(argv[1], "core")) {
+		ti->error = "cluster log: neither disk nor core";
+		return -EINVAL;
+	}
+	if (argc <= at || sscanf(argv[at], "%u%c", &l->region_sectors, &dummy) != 1 ||
+	    !is_power_of_2(l->region_sectors) || l->region_sectors < 2 ||
+	    l->region_sectors > ti->len) {
+		ti->error =
+			"cluster log: the region size is not a power of two between 2 and the mirror's length";
+		return -EINVAL;
+	}
+	if (dm_sector_div_up(ti->len, l->region_sectors) >= UINT_MAX) {
+		ti->error = "cluster log: too many regions, use a larger region size";
+		return -EINVAL;
+	}
+	l->regions = dm_sector_div_up(ti->len, l->region_sectors);
+	l->extra = "";
+	if (argc > at + 1) {
+		if (argc > at + 2 ||
+		    (strcmp(argv[at + 1], "sync") && strcmp(argv[at + 1], "nosync"))) {
+			ti->error = "cluster log: only sync or nosync may follow the region size";
+			return -EINVAL;
+		}
+		l->extra = *argv[at + 1] == 's' ? " sync" : " nosync";
+	}
+	return 0;
+}
+
+static void free_log(struct cluster_log *l)
+{
+	if (l->device)
+		dm_put_device(l->ti, l->device);
+	vfree(l->flags);
+	bitmap_free(l->pending);
+	kfree(l);
+}
+
+static int cluster_ctr(struct dm_dirty_log *dm, struct dm_target *ti, unsigned int argc,
+		       char **argv)
+{
+	struct cluster_log *l = kzalloc(sizeof(*l), GFP_KERNEL);
+	int r;
+
+	if (!l)
+		return -ENOMEM;
+	l->dm = dm;
+	l->ti = ti;
+	spin_lock_init(&l->lock);
+	init_waitqueue_head(&l->waiters);
+	INIT_LIST_HEAD(&l->dirty);
+	r = parse(l, ti, argc, argv);
+	if (r)
+		goto bad;
+	l->flags = vmalloc(l->regions);
+	l->pending = bitmap_zalloc(log_chunks(l), GFP_KERNEL);
+	if (!l->flags || !l->pending) {
+		r = -ENOMEM;
+		goto bad;
+	}
+	memset(l->flags, R_UNSYNCED, l->regions); /* until the daemon says otherwise */
+	l->unsynced = l->regions;
+	l->held_next = log_chunks(l) + 1;
+	r = channel_add(l);
+	if (r)
+		goto bad;
+	dm->context = l;
+	r = log_control(l, CLOG_CREATE);
+	if (r) {
+		ti->error = r == -ENOTCONN
+				    ? "cluster log: clogd is not running"
+				    : "cluster log: clogd refuses this log; its own log says why";
+		channel_remove(l);
+		goto bad;
+	}
+	return 0;
+bad:
+	free_log(l);
+	return r;
+}
+
+static void cluster_dtr(struct dm_dirty_log *dm)
+{
+	struct cluster_log *l = dm->context;
+
+	channel_remove(l);
+	free_log(l);
+}
+
+static int cluster_postsuspend(struct dm_dirty_log *dm)
+{
+	struct cluster_log *l = dm->context;
+	int r = 0;
+
+	if (l->live)
+		r = log_control(l, CLOG_SUSPEND);
+	/* Nothing that was granted holds any longer. */
+	spin_lock_irq(&l->lock);
+	WRITE_ONCE(l->active, false);
+	l->live = false;
+	l->say_resume = false;
+	l->held_next = log_chunks(l) + 1;
+	l->marks_waiting = 0;
+	l->lost_waiting = 0;
+	l->unsynced = l->regions;
+	bitmap_zero(l->pending, log_chunks(l));
+	spin_unlock_irq(&l->lock);
+	memset(l->flags, R_UNSYNCED, l->regions);
+	if (r == -ENOTCONN)
+		DMWARN("%s: clogd is not running: what was marked is copied when the log is opened next",
+		       l->uuid);
+	return r;
+}
+
+/* Does not wait: until the daemon says that the log is active, writes do. */
+static int cluster_resume(struct dm_dirty_log *dm)
+{
+	struct cluster_log *l = dm->context;
+
+	spin_lock_irq(&l->lock);
+	l->live = true;
+	l->say_resume = true;
+	l->control = 0;
+	channel_poke(l);
+	spin_unlock_irq(&l->lock);
+	return 0;
+}
+
+static uint32_t cluster_get_region_size(struct dm_dirty_log *dm)
+{
+	return ((struct cluster_log *)dm->context)->region_sectors;
+}
+
+static int cluster_is_clean(struct dm_dirty_log *dm, region_t region)
+{
+	return cluster_log_marked(dm->context, region) != CLUSTER_MARKED;
+}
+
+static int cluster_in_sync(struct dm_dirty_log *dm, region_t region, int can_block)
+{
+	return cluster_log_in_sync(dm->context, region);
+}
+
+/* For a target that blocks: all marks that were asked for are there. */
+static int cluster_flush(struct dm_dirty_log *dm)
+{
+	struct cluster_log *l = dm->context;
+
+	if (!l->news)
+		wait_event(l->waiters, !READ_ONCE(l->marks_waiting));
+	return 0;
+}
+
+static void cluster_mark_region(struct dm_dirty_log *dm, region_t region)
+{
+	cluster_log_mark(dm->context, region);
+}
+
+static void cluster_clear_region(struct dm_dirty_log *dm, region_t region)
+{
+	cluster_log_clear(dm->context, region);
+}
+
+static int cluster_get_resync_work(struct dm_dirty_log *dm, region_t *region)
+{
+	return 0; /* the daemons copy */
+}
+
+static void cluster_set_region_sync(struct dm_dirty_log *dm, region_t region, int in_sync)
+{
+	struct cluster_log *l = dm->context;
+
+	if (in_sync)
+		return;
+	spin_lock_irq(&l->lock);
+	l->lost_waiting += !(l->flags[region] & R_LOST);
+	tell(l, region, R_LOST);
+	spin_unlock_irq(&l->lock);
+	wait_event(l->waiters, !READ_ONCE(l->lost_waiting));
+}
+
+static region_t cluster_get_sync_count(struct dm_dirty_log *dm)
+{
+	struct cluster_log *l = dm->context;
+
+	return l->regions - READ_ONCE(l->unsynced);
+}
+
+static int cluster_status(struct dm_dirty_log *dm, status_type_t type, char *result,
+			  unsigned int maxlen)
+{
+	struct cluster_log *l = dm->context;
+	unsigned int sz = 0;
+
+	switch (type) {
+	case STATUSTYPE_INFO:
+		if (l->device)
+			DMEMIT("3 %s %s %c", l->log_failed ? "disk" : "clustered-disk",
+			       l->device->name, l->log_failed ? 'D' : 'A');
+		else
+			DMEMIT("1 clustered-core");
+		break;
+	case STATUSTYPE_TABLE:
+		DMEMIT("cluster %u %s %s%s %u%s ", 3 + !!l->device + !!*l->extra, l->uuid,
+		       l->device ? "disk " : "core", l->device ? l->device->name : "",
+		       l->region_sectors, l->extra);
+		break;
+	case STATUSTYPE_IMA:
+		DMEMIT("cluster uuid=%s,region_size=%u", l->uuid, l->region_sectors);
+		break;
+	}
+	return sz;
+}
+
+/* For a target that knows no other way to wait. */
+static int cluster_is_remote_recovering(struct dm_dirty_log *dm, region_t region)
+{
+	struct cluster_log *l = dm->context;
+
+	if (!cluster_log_may_write(l))
+		return 1;
+	if (!(READ_ONCE(l->flags[region]) & (R_UNSYNCED | R_CLOSE)))
+		return 0;
+	cluster_log_want(l, region);
+	return 1;
+}
+
+static struct dm_dirty_log_type cluster_type = {
+	.name = "cluster",
+	.module = THIS_MODULE,
+	.ctr = cluster_ctr,
+	.dtr = cluster_dtr,
+	.postsuspend = cluster_postsuspend,
+	.resume = cluster_resume,
+	.get_region_size = cluster_get_region_size,
+	.is_clean = cluster_is_clean,
+	.in_sync = cluster_in_sync,
+	.flush = cluster_flush,
+	.mark_region = cluster_mark_region,
+	.clear_region = cluster_clear_region,
+	.get_resync_work = cluster_get_resync_work,
+	.set_region_sync = cluster_set_region_sync,
+	.get_sync_count = cluster_get_sync_count,
+	.status = cluster_status,
+	.is_remote_recovering = cluster_is_remote_recovering,
+};
+
+static int __init cluster_init(void)
+{
+	int r = channel_init();
+
+	if (r)
+		return r;
+	r = dm_dirty_log_type_register(&cluster_type);
+	if (r)
+		channel_exit();
+	return r;
+}
+
+static void __exit cluster_exit(void)
+{
+	dm_dirty_log_type_unregister(&cluster_type);
+	channel_exit();
+}
+
+module_init(cluster_init);
+module_exit(cluster_exit);
+
+MODULE_DESCRIPTION("device-mapper dirty log that several nodes share");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The mirror target, as its own files see it.
+ *
+ *   mirror.c   the target: table, status, messages, suspend, the worker
+ *   write.c    writes and flushes: warm regions in the submitter's context, the rest by the worker
+ *   read.c     reads, balanced over the legs that may serve them
+ *   copy.c     regions that are not in sync, several at once
+ *   share.c    what other nodes have to say, with a cluster log
+ *   regions.c  the regions in use, in a hash with one lock per bucket
+ *   region.c   what one region may do next (pure)
+ *   legs.c     health of the legs, the primary
+ *
+ * Contexts: map() and the completion of a bio touch only a region's bucket and atomic counters.
+ * Everything that asks the log runs on one ordered workqueue per mirror, so marks and clears reach
+ * the log in the order in which they were decided.
+ */
+#ifndef DM_RAID1_EXT_MIRROR_H
+#define DM_RAID1_EXT_MIRROR_H
+
+#include <linux/atomic.h>
+#include <linux/bio.h>
+#include <linux/blkdev.h>
+#include <linux/device-mapper.h>
+#include <linux/dm-dirty-log.h>
+#include <linux/dm-kcopyd.h>
+#include <linux/mempool.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/timer.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include "cluster_log.h"
+#include "compat/compat.h"
+#include "region.h"
+
+#define DM_MSG_PREFIX "raid1-ext"
+
+#define MIRROR_MAX_LEGS (DM_KCOPYD_MAX_REGIONS + 1)
+#define MIRROR_POOL 64 /* regions and clones that are there when memory is not */
+
+/* Why a leg is not healthy; the status letter of the worst one is shown. */
+enum leg_error {
+	LEG_WRITE_ERROR, /* D */
+	LEG_FLUSH_ERROR, /* F */
+	LEG_SYNC_ERROR,	 /* S */
+	LEG_READ_ERROR,	 /* R */
+};
+
+struct leg {
+	struct mirror_set *ms;
+	struct dm_dev *dev;
+	sector_t start; /* on the device */
+	unsigned long error_types;
+	atomic_t errors; /* 0: healthy */
+	atomic_t reads;	 /* in flight */
+	sector_t next;	 /* where the last read ended: a sequential run stays on its leg */
+} ____cacheline_aligned_in_smp;
+
+/* A region that is in use: marked, written, waited for or copied. */
+struct region_entry {
+	struct hlist_node node;
+	struct region r;
+	u64 index;
+	unsigned long used; /* jiffies of the last write */
+	bool copied_ok;
+	struct bio_list waiting; /* writes, until the state changes */
+	struct list_head list;	 /* of the worker: marking, idle or drained */
+	struct mirror_set *ms;
+};
+
+struct region_bucket {
+	spinlock_t lock;
+	struct hlist_head head;
+};
+
+struct mirror_set {
+	struct dm_target *ti;
+	struct dm_dirty_log *log;
+	struct cluster_log *cluster; /* the same, if other nodes share it; else NULL */
+	bool handle_errors, keep_log;
+	bool sticky; /* marks stay while a region is warm: no other node decides about it */
+
+	u32 region_sectors;
+	unsigned int region_shift;
+	u64 regions;
+
+	struct region_bucket *buckets;
+	unsigned int bucket_bits;
+	atomic_t entries;
+	mempool_t entry_pool;
+	struct bio_set clones;
+
+	spinlock_t lock; /* the lists below */
+	struct bio_list cold, reads, failures, holds;
+	struct list_head idle;		/* regions of a log that is not sticky, to be cleared */
+	struct list_head drained;	/* CLOSING, nothing in flight: the copy may start */
+	struct list_head copied;	/* with their results */
+	struct list_head marking, away; /* of the worker alone, with a cluster log */
+
+	struct workqueue_struct *wq; /* ordered */
+	struct work_struct work;
+	struct delayed_work again; /* another node copies: ask again later */
+	struct delayed_work sweep; /* marks of idle regions end */
+	struct work_struct event;
+
+	bool in_sync; /* every region is, on every healthy leg */
+	bool leg_failed, log_failed;
+	atomic_t suspended;
+	unsigned int primary; /* index of the leg that regions not in sync are read from */
+	int preferred;	      /* leg for reads, -1: none */
+
+	struct dm_kcopyd_client *kcopyd;
+	atomic_t copies; /* under way */
+	unsigned int copy_from;
+	wait_queue_head_t copies_ended;
+	unsigned long *missed; /* regions that lost their sync here; copied again when every leg is
+				  healthy */
+	atomic64_t missed_count;
+	u64 missed_next;
+	u64 rate_kib; /* of copying, per second; 0: as fast as it goes */
+	u64 rate_spent;
+	unsigned long rate_since;
+	struct delayed_work copy_later;
+
+	struct mutex flush_lock;
+	bool flushed; /* the legs were, a moment ago */
+	struct bio *flush_bios;
+
+	atomic64_t warm_writes, cold_writes, marks, clears, regions_copied;
+
+	unsigned int nr_legs;
+	struct leg legs[];
+};
+
+/* Travels with each bio (dm_per_bio_data). */
+struct mirror_io {
+	struct region_entry *region; /* the write is counted there */
+	struct bvec_iter iter;	     /* of a read, to try it again */
+	atomic_t left;
+	unsigned long failed; /* bits of legs */
+	u8 leg;		      /* of a read */
+	bool primary_only;
+	blk_status_t status;
+};
+
+struct leg_bio {
+	struct mirror_io *io;
+	struct leg *leg;
+	struct bio bio; /* last */
+};
+
+static inline struct mirror_io *io_of(struct bio *bio)
+{
+	return dm_per_bio_data(bio, sizeof(struct mirror_io));
+}
+
+static inline struct bio *bio_of(struct mirror_io *io)
+{
+	return dm_bio_from_per_bio_data(io, sizeof(struct mirror_io));
+}
+
+static inline u64 region_of(struct mirror_set *ms, struct bio *bio)
+{
+	return dm_target_offset(ms->ti, bio->bi_iter.bi_sector) >> ms->region_shift;
+}
+
+static inline sector_t leg_sector(struct mirror_set *ms, struct leg *leg, sector_t sector)
+{
+	return leg->start + dm_target_offset(ms->ti, sector);
+}
+
+static inline bool leg_alive(struct leg *leg)
+{
+	return !atomic_read(&leg->errors);
+}
+
+static inline struct leg *primary_leg(struct mirror_set *ms)
+{
+	return &ms->legs[READ_ONCE(ms->primary)];
+}
+
+static inline void wake_worker(struct mirror_set *ms)
+{
+	queue_work(ms->wq, &ms->work);
+}
+
+/* mirror.c */
+void queue_for_worker(struct mirror_set *ms, struct bio_list *list, struct bio *bio);
+void hold_bio(struct mirror_set *ms, struct bio *bio);
+extern unsigned int mirror_idle_ms, mirror_max_warm, mirror_parallel_copies;
+
+/* regions.c */
+int regions_init(struct mirror_set *ms);
+void regions_exit(struct mirror_set *ms);
+/* The fast path: a region that is not in use answers REGION_ASK. */
+enum region_way regions_enter(struct mirror_set *ms, u64 index, struct region_entry **entry);
+void regions_leave(struct mirror_set *ms, struct region_entry *entry);
+/* Worker only. Never fails: it waits for memory. */
+struct region_entry *regions_get(struct mirror_set *ms, u64 index);
+bool regions_step(struct mirror_set *ms, struct region_entry *entry, enum region_event event);
+struct bio_list regions_step_all(struct mirror_set *ms, struct region_entry *e,
+				 enum region_event event);
+/* Lets writes in that were waiting for the region: they start over. */
+void regions_release(struct mirror_set *ms, struct region_entry *entry);
+/* Forgets the entry if nothing is in flight and nothing waits. True: it is gone. */
+bool regions_put(struct mirror_set *ms, struct region_entry *entry, bool clear);
+/* Is there a region without a write in flight that was not written for so long? */
+bool regions_idle(struct mirror_set *ms, unsigned long idle);
+void regions_sweep(struct mirror_set *ms, unsigned long idle, bool everything);
+struct region_bucket *region_bucket(struct mirror_set *ms, u64 index);
+
+/* write.c */
+int mirror_map_write(struct mirror_set *ms, struct bio *bio);
+void mirror_cold_writes(struct mirror_set *ms, struct bio_list *writes);
+void send_marked(struct mirror_set *ms, struct region_entry *e, struct bio_list *ready);
+void mirror_failures(struct mirror_set *ms, struct bio_list *failures);
+void unsync_warm(struct mirror_set *ms);
+int mirror_flush_legs(struct dm_target *ti);
+
+/* read.c */
+int mirror_map_read(struct mirror_set *ms, struct bio *bio);
+int mirror_end_read(struct mirror_set *ms, struct bio *bio, blk_status_t *error);
+void mirror_queued_reads(struct mirror_set *ms, struct bio_list *reads);
+
+/* share.c */
+void share_init(struct mirror_set *ms);
+void share_work(struct mirror_set *ms);
+void share_ask(struct mirror_set *ms, struct region_entry *e);
+void share_end(struct mirror_set *ms);
+
+/* copy.c */
+void copies_work(struct mirror_set *ms);
+void copy_missed(struct mirror_set *ms, u64 index);
+void copy_later(struct work_struct *work);
+
+/* legs.c */
+void leg_fail(struct leg *leg, enum leg_error why);
+void legs_reset(struct mirror_set *ms);
+bool legs_healthy(struct mirror_set *ms);
+char leg_letter(struct leg *leg);
+
+#endif

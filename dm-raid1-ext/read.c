@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Reads. A region that is in sync may be read from any leg: the preferred one, the one on which a
+ * sequential run is, else the one with the fewest reads in flight. A region that is not in sync is
+ * read from the primary alone. A read that fails is tried on the other legs.
+ */
+#include "mirror.h"
+
+/* A sequential run leaves its leg when that has so many more reads in flight than another. */
+#define RUN_SLACK 4
+
+static struct leg *choose(struct mirror_set *ms, sector_t sector, unsigned long tried)
+{
+	int preferred = READ_ONCE(ms->preferred), best_load = INT_MAX, run_load = INT_MAX;
+	struct leg *best = NULL, *run = NULL, *last = NULL;
+	unsigned int i;
+
+	for (i = 0; i < ms->nr_legs; i++) {
+		struct leg *leg = &ms->legs[i];
+		int load;
+
+		if (tried & BIT(i))
+			continue;
+		if (!leg_alive(leg)) {
+			last = last ?: leg; /* what is in sync is good there, too: better than an
+					       error */
+			continue;
+		}
+		if (preferred == i)
+			return leg;
+		load = atomic_read(&leg->reads);
+		if (READ_ONCE(leg->next) == sector && load < run_load) {
+			run = leg;
+			run_load = load;
+		}
+		if (load < best_load) {
+			best = leg;
+			best_load = load;
+		}
+	}
+	if (run && run_load <= best_load + RUN_SLACK)
+		return run;
+	return best ?: last;
+}
+
+static void aim(struct mirror_set *ms, struct bio *bio, struct leg *leg)
+{
+	struct mirror_io *io = io_of(bio);
+
+	io->leg = leg - ms->legs;
+	io->iter = bio->bi_iter;
+	atomic_inc(&leg->reads);
+	WRITE_ONCE(leg->next, bio_end_sector(bio));
+	bio_set_dev(bio, leg->dev->bdev);
+	bio->bi_iter.bi_sector = leg_sector(ms, leg, bio->bi_iter.bi_sector);
+}
+
+/* The leg that a read of the region may have; NULL: none. */
+static struct leg *leg_for(struct mirror_set *ms, struct bio *bio, bool in_sync)
+{
+	unsigned long tried = io_of(bio)->failed;
+	struct leg *leg;
+
+	if (in_sync)
+		return choose(ms, bio->bi_iter.bi_sector, tried);
+	leg = primary_leg(ms);
+	return leg_alive(leg) && !(tried & BIT(leg - ms->legs)) ? leg : NULL;
+}
+
+int mirror_map_read(struct mirror_set *ms, struct bio *bio)
+{
+	struct mirror_io *io = io_of(bio);
+	struct leg *leg;
+	int in_sync;
+
+	io->failed = 0;
+	io->region = NULL;
+	in_sync = ms->log->type->in_sync(ms->log, region_of(ms, bio), 0);
+	if (in_sync < 0 && in_sync != -EWOULDBLOCK)
+		return DM_MAPIO_KILL;
+	/* Whatever the log would answer, the primary may serve it. */
+	leg = leg_for(ms, bio, in_sync > 0);
+	if (unlikely(!leg)) {
+		if (in_sync != -EWOULDBLOCK || bio->bi_opf & REQ_RAHEAD)
+			return DM_MAPIO_KILL;
+		queue_for_worker(ms, &ms->reads, bio);
+		return DM_MAPIO_SUBMITTED;
+	}
+	aim(ms, bio, leg);
+	return DM_MAPIO_REMAPPED;
+}
+
+int mirror_end_read(struct mirror_set *ms, struct bio *bio, blk_status_t *error)
+{
+	struct mirror_io *io = io_of(bio);
+	struct leg *leg = &ms->legs[io->leg];
+
+	atomic_dec(&leg->reads);
+	if (likely(!*error) || *error == BLK_STS_NOTSUPP || bio->bi_opf & REQ_RAHEAD)
+		return DM_ENDIO_DONE;
+	DMERR_LIMIT("%s: a read failed, trying another leg", leg->dev->name);
+	io->failed |= BIT(io->leg);
+	leg_fail(leg, LEG_READ_ERROR);
+	bio->bi_iter = io->iter;
+	bio->bi_status = BLK_STS_OK;
+	queue_for_worker(ms, &ms->reads, bio);
+	return DM_ENDIO_INCOMPLETE;
+}
+
+void mirror_queued_reads(struct mirror_set *ms, struct bio_list *reads)
+{
+	struct bio *bio;
+
+	while ((bio = bio_list_pop(reads))) {
+		bool in_sync = ms->log->type->in_sync(ms->log, region_of(ms, bio), 1) == 1;
+		struct leg *leg = leg_for(ms, bio, in_sync);
+
+		if (!leg) {
+			DMERR_LIMIT("sector %llu cannot be read: no leg has it",
+				    (unsigned long long)bio->bi_iter.bi_sector);
+			io_of(bio)->leg = MIRROR_MAX_LEGS;
+			bio_io_error(bio);
+			continue;
+		}
+		aim(ms, bio, leg);
+		submit_bio_noacct(bio);
+	}
+}

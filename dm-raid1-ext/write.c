@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Writes. Into a warm region: one clone per leg, sent from the submitter's context. Into any other
+ * the worker takes them: it asks the log, has the marks of all that wait made durable with one
+ * flush, and then sends them.
+ */
+#include <linux/slab.h>
+
+#include "mirror.h"
+
+static unsigned long every_leg(struct mirror_set *ms)
+{
+	return GENMASK(ms->nr_legs - 1, 0);
+}
+
+static void write_done(struct mirror_set *ms, struct mirror_io *io)
+{
+	struct bio *bio = bio_of(io);
+
+	if (unlikely(io->failed)) {
+		/* No leg took it, or none but the primary was asked: the legs are as equal as they
+		 * were. */
+		bool equal = io->primary_only ||
+			     (io->failed == every_leg(ms) && io->status == BLK_STS_NOTSUPP);
+
+		if (!equal) {
+			queue_for_worker(ms, &ms->failures, bio);
+			return;
+		}
+		bio->bi_status = io->status;
+	}
+	if (io->region)
+		regions_leave(ms, io->region);
+	bio_endio(bio);
+}
+
+static void leg_write_done(struct bio *clone)
+{
+	struct leg_bio *lb = container_of(clone, struct leg_bio, bio);
+	struct mirror_io *io = lb->io;
+	struct leg *leg = lb->leg;
+	struct mirror_set *ms = leg->ms;
+	blk_status_t status = clone->bi_status;
+
+	if (unlikely(status)) {
+		if (status != BLK_STS_NOTSUPP) /* a leg that refuses a discard is no worse for it */
+			leg_fail(leg,
+				 clone->bi_opf & REQ_PREFLUSH ? LEG_FLUSH_ERROR : LEG_WRITE_ERROR);
+		set_bit(leg - ms->legs, &io->failed);
+		if (status != BLK_STS_NOTSUPP || !io->status)
+			io->status = status;
+	}
+	bio_put(clone);
+	if (atomic_dec_and_test(&io->left))
+		write_done(ms, io);
+}
+
+static struct bio *clone_for(struct leg *leg, struct bio *bio, gfp_t gfp)
+{
+	struct mirror_set *ms = leg->ms;
+	struct bio *clone = bio_alloc_clone(leg->dev->bdev, bio, gfp, &ms->clones);
+	struct leg_bio *lb;
+
+	if (!clone)
+		return NULL;
+	lb = container_of(clone, struct leg_bio, bio);
+	lb->io = io_of(bio);
+	lb->leg = leg;
+	clone->bi_iter.bi_sector =
+		bio_sectors(bio) ? leg_sector(ms, leg, bio->bi_iter.bi_sector) : 0;
+	clone->bi_end_io = leg_write_done;
+	return clone;
+}
+
+static void begin(struct mirror_io *io, unsigned long legs)
+{
+	io->failed = 0;
+	io->status = 0;
+	io->primary_only = hweight_long(legs) == 1;
+	atomic_set(&io->left, hweight_long(legs));
+}
+
+/*
+ * From the submitter's context: every clone is there before the first is sent, and none is waited
+ * for, because what this task sent before may still sit on its own bio list. False: no memory now,
+ * nothing was sent.
+ */
+static bool try_send(struct mirror_set *ms, struct bio *bio, unsigned long legs)
+{
+	struct bio *clones[MIRROR_MAX_LEGS];
+	unsigned int i, n = 0;
+
+	for_each_set_bit(i, &legs, ms->nr_legs) {
+		clones[n] = clone_for(&ms->legs[i], bio, GFP_NOWAIT | __GFP_NOWARN);
+		if (unlikely(!clones[n])) {
+			while (n)
+				bio_put(clones[--n]);
+			return false;
+		}
+		n++;
+	}
+	begin(io_of(bio), legs);
+	for (i = 0; i < n; i++)
+		submit_bio_noacct(clones[i]);
+	return true;
+}
+
+/* From the worker: one clone after the other, so that the pool always moves on. */
+static void send_waiting(struct mirror_set *ms, struct bio *bio, unsigned long legs)
+{
+	unsigned int i;
+
+	begin(io_of(bio), legs);
+	for_each_set_bit(i, &legs, ms->nr_legs)
+		submit_bio_noacct(clone_for(&ms->legs[i], bio, GFP_NOIO));
+}
+
+int mirror_map_write(struct mirror_set *ms, struct bio *bio)
+{
+	struct mirror_io *io = io_of(bio);
+	sector_t left;
+
+	io->region = NULL;
+	io->failed = 0;
+	io->status = 0;
+	if (bio->bi_opf & REQ_PREFLUSH) {
+		if (!try_send(ms, bio, every_leg(ms)))
+			queue_for_worker(ms, &ms->cold, bio);
+		return DM_MAPIO_SUBMITTED;
+	}
+	/* Only reads and writes are split at region boundaries by the core. */
+	left = ms->region_sectors -
+	       (dm_target_offset(ms->ti, bio->bi_iter.bi_sector) & (ms->region_sectors - 1));
+	if (unlikely(bio_sectors(bio) > left))
+		dm_accept_partial_bio(bio, left);
+
+	if (ms->sticky) {
+		enum region_way way = regions_enter(ms, region_of(ms, bio), &io->region);
+
+		/* I4: asked after the write was counted, so that a region is not handed over under
+		 * it. */
+		if (way == REGION_EVERY_LEG &&
+		    likely(!ms->cluster || cluster_log_may_write(ms->cluster)) &&
+		    likely(try_send(ms, bio, every_leg(ms)))) {
+			atomic64_inc(&ms->warm_writes);
+			return DM_MAPIO_SUBMITTED;
+		}
+		if (way == REGION_PRIMARY && !ms->leg_failed &&
+		    try_send(ms, bio, BIT(READ_ONCE(ms->primary))))
+			return DM_MAPIO_SUBMITTED;
+		if (io->region) {
+			regions_leave(ms, io->region);
+			io->region = NULL;
+		}
+	}
+	queue_for_worker(ms, &ms->cold, bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
+/* A region that nobody uses: what does the log say? The write waits in it for what follows. */
+static void ask_log(struct mirror_set *ms, struct region_entry *e, struct list_head *marking)
+{
+	if (ms->cluster) {
+		share_ask(ms, e);
+	} else if (ms->log->type->in_sync(ms->log, e->index, 1) == 1) {
+		regions_step(ms, e, REGION_MARK);
+		ms->log->type->mark_region(ms->log, e->index);
+		atomic64_inc(&ms->marks);
+		list_move_tail(&e->list, marking);
+	} else {
+		regions_step(ms, e, REGION_UNSYNC);
+	}
+}
+
+/* A leg misses what is written in the region, so the log must say so (I1). */
+static void lose_sync(struct mirror_set *ms, struct region_entry *e)
+{
+	if (!ms->log_failed)
+		ms->log->type->set_region_sync(ms->log, e->index, 0);
+	regions_step(ms, e, REGION_UNSYNC);
+	copy_missed(ms, e->index);
+}
+
+static void fail_later(struct mirror_set *ms, struct bio *bio)
+{
+	queue_for_worker(ms, &ms->failures, bio);
+}
+
+static void send_cold(struct mirror_set *ms, struct bio *bio, enum region_way way)
+{
+	atomic64_inc(&ms->cold_writes);
+	if (way == REGION_EVERY_LEG) {
+		send_waiting(ms, bio, every_leg(ms));
+	} else if (ms->leg_failed && ms->handle_errors && !ms->keep_log) {
+		fail_later(ms, bio); /* until the table has been repaired */
+	} else {
+		send_waiting(ms, bio, BIT(READ_ONCE(ms->primary)));
+	}
+}
+
+/* The region's mark is durable: what waited for it goes out. */
+void send_marked(struct mirror_set *ms, struct region_entry *e, struct bio_list *ready)
+{
+	struct bio *bio;
+
+	while ((bio = bio_list_pop(ready))) {
+		struct mirror_io *io = io_of(bio);
+
+		io->region = NULL;
+		send_cold(ms, bio, regions_enter(ms, e->index, &io->region));
+	}
+}
+
+/* I1: one flush makes the marks of all of them durable, before any of their writes is sent. */
+static void flush_marks(struct mirror_set *ms, struct list_head *marking)
+{
+	struct region_entry *e, *tmp;
+	struct bio_list ready;
+	struct bio *bio;
+	bool marked;
+
+	if (list_empty(marking))
+		return;
+	if (ms->log->type->flush(ms->log))
+		ms->log_failed = true;
+	marked = !(ms->log_failed &&
+		   ms->handle_errors); /* only a new table makes a log whole again */
+	list_for_each_entry_safe(e, tmp, marking, list) {
+		list_del_init(&e->list);
+		ready = regions_step_all(ms, e, marked ? REGION_MARKED : REGION_MARK_FAILED);
+		if (marked) {
+			send_marked(ms, e, &ready);
+			continue;
+		}
+		while ((bio = bio_list_pop(&ready)))
+			fail_later(ms, bio);
+		regions_put(ms, e, false);
+	}
+}
+
+/* Writes that cannot go on now: another node copies the region, or this one may not write. */
+static void try_again_later(struct mirror_set *ms, struct bio_list *later)
+{
+	struct bio *bio;
+
+	if (bio_list_empty(later))
+		return;
+	if (atomic_read(&ms->suspended) && dm_noflush_suspending(ms->ti)) {
+		while ((bio = bio_list_pop(later))) {
+			bio->bi_status = BLK_STS_DM_REQUEUE;
+			bio_endio(bio);
+		}
+		return;
+	}
+	spin_lock_irq(&ms->lock);
+	bio_list_merge(&ms->cold, later);
+	spin_unlock_irq(&ms->lock);
+	queue_delayed_work(ms->wq, &ms->again, HZ / 5);
+}
+
+void mirror_cold_writes(struct mirror_set *ms, struct bio_list *writes)
+{
+	struct dm_dirty_log_type *log = ms->log->type;
+	struct region_entry *e;
+	struct bio_list later;
+	LIST_HEAD(marking);
+	struct bio *bio;
+
+	bio_list_init(&later);
+	while ((bio = bio_list_pop(writes))) {
+		struct mirror_io *io = io_of(bio);
+		enum region_way way;
+		bool wait;
+		u64 index;
+
+		if (bio->bi_opf & REQ_PREFLUSH) {
+			send_waiting(ms, bio, every_leg(ms));
+			continue;
+		}
+		index = region_of(ms, bio);
+		if (ms->cluster)
+			wait = !cluster_log_may_write(ms->cluster);
+		else
+			wait = log->is_remote_recovering &&
+			       log->is_remote_recovering(ms->log, index);
+		if (wait) {
+			bio_list_add(&later, bio);
+			continue;
+		}
+		e = regions_get(ms, index);
+		way = regions_enter(ms, index, &io->region);
+		if (way == REGION_ASK) {
+			ask_log(ms, e, &marking);
+			way = regions_enter(ms, index, &io->region);
+		}
+		if (way == REGION_WAIT) {
+			struct region_bucket *b = region_bucket(ms, index);
+
+			/* Only the worker ends a wait, so the state cannot have changed since. */
+			spin_lock_irq(&b->lock);
+			bio_list_add(&e->waiting, bio);
+			spin_unlock_irq(&b->lock);
+			continue;
+		}
+		send_cold(ms, bio, way);
+	}
+	try_again_later(ms, &later);
+	flush_marks(ms, &marking);
+}
+
+/* A leg may have lost what it had acknowledged: whatever was written since its cache was last known
+ * to be flushed is unsure. */
+void unsync_warm(struct mirror_set *ms)
+{
+	struct region_entry *e;
+	struct hlist_node *tmp;
+	unsigned int i;
+
+	for (i = 0; i < 1U << ms->bucket_bits; i++)
+		hlist_for_each_entry_safe(e, tmp, &ms->buckets[i].head, node)
+			if (READ_ONCE(e->r.state) == REGION_WARM)
+				lose_sync(ms, e);
+}
+
+/*
+ * Writes that at least one leg missed, and writes whose mark could not be made. With handle_errors
+ * they are held until the table is replaced or the legs are restored; nobody may count on them
+ * before: after a crash the leg that missed them could be all that is left.
+ */
+void mirror_failures(struct mirror_set *ms, struct bio_list *failures)
+{
+	struct bio *bio;
+
+	while ((bio = bio_list_pop(failures))) {
+		struct mirror_io *io = io_of(bio);
+		bool alive = false;
+		unsigned int i;
+
+		if (io->failed && io->region)
+			lose_sync(ms, io->region);
+		else if (io->failed)
+			unsync_warm(ms);
+		for (i = 0; i < ms->nr_legs; i++)
+			alive = alive || leg_alive(&ms->legs[i]);
+		if (io->status == BLK_STS_NOTSUPP) {
+			bio->bi_status = io->status;
+		} else if (!alive || (ms->keep_log && ms->log_failed)) {
+			bio->bi_status = BLK_STS_IOERR;
+		} else if (ms->handle_errors && !ms->keep_log) {
+			hold_bio(ms, bio);
+			continue;
+		} else if (test_bit(ms->primary, &io->failed)) {
+			bio->bi_status = BLK_STS_IOERR; /* the region is read from the primary
+							   alone, and that does not have it */
+		}
+		if (io->region)
+			regions_leave(ms, io->region);
+		bio_endio(bio);
+	}
+}
+
+static void flush_done(struct bio *bio)
+{
+	struct completion *done = bio->bi_private;
+
+	complete(done);
+}
+
+/* For logs that clear marks: what the legs acknowledged is durable when this returns 0. The log is
+ * flushed by the worker alone. */
+int mirror_flush_legs(struct dm_target *ti)
+{
+	struct mirror_set *ms = ti->private;
+	struct completion done;
+	unsigned int i;
+	int r = 0;
+
+	if (ms->flushed)
+		return 0;
+	mutex_lock(&ms->flush_lock);
+	init_completion(&done);
+	for (i = 0; i < ms->nr_legs; i++) {
+		bio_init(&ms->flush_bios[i], ms->legs[i].dev->bdev, NULL, 0,
+			 REQ_OP_WRITE | REQ_PREFLUSH | REQ_SYNC);
+		ms->flush_bios[i].bi_private = &done;
+		ms->flush_bios[i].bi_end_io = flush_done;
+		submit_bio(&ms->flush_bios[i]);
+	}
+	for (i = 0; i < ms->nr_legs; i++)
+		wait_for_completion_io(&done);
+	for (i = 0; i < ms->nr_legs; i++) {
+		if (ms->flush_bios[i].bi_status) {
+			leg_fail(&ms->legs[i], LEG_FLUSH_ERROR);
+			r = -EIO;
+		}
+		bio_uninit(&ms->flush_bios[i]);
+	}
+	mutex_unlock(&ms->flush_lock);
+	return r;
+}

@@ -1,0 +1,28 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Builds the kernel modules for every kernel whose headers are installed, into build/modules/<release>. A warning is an error.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+build=${CLOGD_BUILD:-$PWD/build}
+built=0
+for headers in /lib/modules/*/build; do
+  [ -e "$headers/Makefile" ] || continue
+  release=$(basename "$(dirname "$headers")")
+  folder=$build/modules/$release
+  mkdir -p "$folder/dm-raid1-ext" "$folder/proto"
+  cp -ru --preserve=timestamps dm-raid1-ext/. "$folder/dm-raid1-ext/"
+  cp -u --preserve=timestamps proto/channel.h "$folder/proto/"
+  log=$folder/build.log
+  if ! make -C "$headers" M="$folder/dm-raid1-ext" W=1 "$@" modules >"$log" 2>&1 || grep -q 'warning:' "$log"; then
+    echo "build-modules.sh: dm-raid1-ext for $release:" >&2
+    grep -E 'warning:|error:|Error' -A 3 "$log" >&2 || tail -n 20 "$log" >&2
+    exit 1
+  fi
+  cp -u "$folder"/dm-raid1-ext/*.ko "$folder/"
+  echo "built   $folder/{dm-log-cluster,dm-raid1-ext}.ko"
+  built=$((built + 1))
+done
+if [ $built -eq 0 ]; then
+  echo "build-modules.sh: no kernel headers are installed: apt-get install linux-headers-amd64" >&2
+  exit 1
+fi

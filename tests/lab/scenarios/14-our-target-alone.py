@@ -1,0 +1,86 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Our mirror target in the place of the kernel's own, on one node.
+
+    node1: mirror (dm-raid1-ext), log `disk`
+      │
+     leg0, leg1, leg2, log
+
+Writes during the first copy; a crash while writing; a leg that fails under load, comes back and gets only what it missed; the next leg
+fails in turn. The legs are identical after each, nothing acknowledged is lost, and the log is one that the stock target reads.
+"""
+import sys
+import time
+sys.path.insert(0, __file__.rsplit("/", 2)[0])
+from lab import *  # noqa: F403 - a story speaks the lab's language
+
+
+def expect(truth, what):
+    if not truth:
+        raise LabError(what)
+
+
+def tell(lab):
+    one = lab.node(1)
+    one.use_our_mirror(idle_ms=1000)
+    lab.fill("leg0")
+    mirror = LocalMirror(lab, legs=("leg0", "leg1", "leg2"))
+    one.throttle("leg2", 16 * MIB)
+    mirror.create()
+    one.expect(one.load("write", mirror.path, seconds=4, depth=8, span_mib=64, verify=True)(), "writes during the first copy")
+    one.throttle("leg2", 0)
+    mirror.wait_sync()
+    mirror.check_legs()
+
+    say("a crash while writing")
+    one.throttle("leg1", 400000)
+    one.load("write", mirror.path, seconds=60, depth=16, from_mib=32, span_mib=4, base=100000)
+    time.sleep(4)
+    one.kill()
+    differ = mirror.legs_identical()
+    say(f"{len(differ)} regions differ")
+    expect(differ, "the crash left no difference: it shows nothing")
+    lab.boot(one)
+    one.use_our_mirror(idle_ms=1000)
+    mirror.create()
+    copied_from = mirror.status()[0]
+    expect(mirror.regions - 10 <= copied_from < mirror.regions or mirror.in_sync(), f"only marked regions are to be copied, yet {copied_from} of {mirror.regions} are in sync")
+    mirror.wait_sync()
+    expect(mirror.stats()["regions_copied"] <= 10, f"copied more than what was marked: {mirror.stats()}")
+    mirror.check_legs()
+
+    for number, leg in enumerate(("leg1", "leg0")):
+        say(f"{leg} fails under load and returns")
+        base = 1000000 * (number + 2)
+        before = mirror.stats()["regions_copied"]
+        load = one.load("write", mirror.path, seconds=6, depth=4, span_mib=8, base=base, verify=True)
+        reads = one.load("read", mirror.path, seconds=8, span_mib=2)
+        time.sleep(2)
+        lab.fail_disk(leg)
+        wait_for("the leg to be told as failed", lambda: "D" in mirror.status()[1])
+        say(f"health {mirror.status()[1]}; its writes wait")
+        lab.restore_disk(leg)
+        mirror.message("restore")
+        one.expect(load(), "writes across the failure")
+        one.expect(reads(), "reads across the failure")
+        wait_for("the leg to be whole again", lambda: mirror.in_sync() and mirror.status()[1] == "AAA" and mirror.stats()["missed"] == 0)
+        copied = mirror.stats()["regions_copied"] - before
+        say(f"{copied} of {mirror.regions} regions were copied to it")
+        expect(0 < copied <= 17, "not only what the leg had missed was copied")
+        mirror.check_legs()
+
+    say("warm regions cost the log nothing")
+    one.run(f"dd if=/dev/zero of={mirror.path} bs=4k count=1 oflag=direct 2>&1")
+    before = mirror.stats()
+    one.run(f"dd if=/dev/zero of={mirror.path} bs=4k count=100 oflag=direct 2>&1")
+    after = mirror.stats()
+    expect(after["marks"] == before["marks"] and after["warm_writes"] - before["warm_writes"] >= 99, f"{before} {after}")
+    mirror.remove()
+    one.run("rmmod dm_raid1_ext && modprobe dm-mirror")
+    mirror.create()
+    words = one.run(f"dmsetup status {mirror.name}").split()
+    expect(f"{mirror.regions}/{mirror.regions}" in words, f"the stock target does not read the log as it was left: {words}")
+    mirror.remove()
+
+
+story(tell, nodes=1, disks={"leg0": 64 * MIB, "leg1": 64 * MIB, "leg2": 64 * MIB, "log": 4 * MIB})
