@@ -18,18 +18,7 @@
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 
-/* One byte per region. */
-#define R_UNSYNCED 0x01 /* the legs may differ: no write before it is copied */
-#define R_MARKED 0x02	/* durable in this node's slot, and in use */
-#define R_MARK 0x04	/* to be asked for */
-#define R_ASKED 0x08	/* asked for */
-#define R_CLOSE 0x10	/* the cluster wants to copy it: writes shall end */
-#define R_CLEAR 0x20	/* to be told: no write is in flight */
-#define R_WANT 0x40	/* to be told: a write waits for its copy */
-#define R_LOST 0x80	/* to be told: a leg missed a write */
-
-#define R_TO_TELL (R_MARK | R_CLEAR | R_WANT | R_LOST)
-#define CHUNK_SHIFT 11 /* regions that share a bit of `pending`, 1 << this */
+#include "picture.h"
 
 enum control_state { CONTROL_NONE, CONTROL_QUEUED, CONTROL_ASKED, CONTROL_ANSWERED };
 
@@ -40,17 +29,12 @@ struct cluster_log {
 	u32 id;
 	char uuid[DM_UUID_LEN];
 	const char *extra; /* "", " sync" or " nosync" */
-	u32 region_sectors, regions;
+	u32 region_sectors;
 
 	spinlock_t lock; /* everything below */
-	u8 *flags;
-	unsigned long *pending; /* chunks of regions with something to tell */
-	u32 unsynced;
-	u32 marks_waiting; /* R_MARK or R_ASKED */
-	u32 lost_waiting;
+	struct picture picture;
 	bool live; /* between resume and postsuspend */
 	bool active, primary_only, log_failed;
-	bool closing;		   /* some region may have R_CLOSE */
 	unsigned long lease_until; /* jiffies */
 	unsigned int control;	   /* enum clog_frame_type */
 	enum control_state control_state;
@@ -58,9 +42,6 @@ struct cluster_log {
 	int control_error;
 	bool say_create; /* the daemon is new: it does not know this log */
 	bool say_resume;
-	u32 order_next; /* what the first pending chunk tells next */
-	u32 held_next;	/* chunk to go on from in telling a new daemon what is in use; chunks: done
-			 */
 
 	wait_queue_head_t waiters;
 	void (*news)(void *context); /* of a mirror that does not block; any context */
@@ -68,11 +49,6 @@ struct cluster_log {
 
 	struct list_head dirty; /* of the channel */
 };
-
-static inline u32 log_chunks(const struct cluster_log *l)
-{
-	return DIV_ROUND_UP(l->regions, 1U << CHUNK_SHIFT);
-}
 
 /* ---- for the mirror ---- */
 
@@ -90,7 +66,7 @@ static inline bool cluster_log_may_write(const struct cluster_log *l)
 static inline bool cluster_log_in_sync(const struct cluster_log *l, u64 region)
 {
 	return READ_ONCE(l->active) && !READ_ONCE(l->primary_only) &&
-	       !(READ_ONCE(l->flags[region]) & R_UNSYNCED);
+	       !(READ_ONCE(l->picture.flags[region]) & R_UNSYNCED);
 }
 
 enum cluster_mark { CLUSTER_MARK_WAITS, CLUSTER_MARKED, CLUSTER_MARK_REFUSED };
@@ -105,12 +81,12 @@ bool cluster_log_news_of_closing(struct cluster_log *l);
 
 static inline bool cluster_log_unsynced(const struct cluster_log *l, u64 region)
 {
-	return READ_ONCE(l->flags[region]) & R_UNSYNCED;
+	return READ_ONCE(l->picture.flags[region]) & R_UNSYNCED;
 }
 
 static inline bool cluster_log_closing(const struct cluster_log *l, u64 region)
 {
-	return READ_ONCE(l->flags[region]) & R_CLOSE;
+	return READ_ONCE(l->picture.flags[region]) & R_CLOSE;
 }
 
 /* ---- between the log and the channel ---- */

@@ -38,16 +38,6 @@ void cluster_log_set_client(struct cluster_log *l, void (*news)(void *context), 
 }
 EXPORT_SYMBOL_GPL(cluster_log_set_client);
 
-/* ---- one region; lock held ---- */
-
-static void tell(struct cluster_log *l, u64 region, u8 what)
-{
-	lockdep_assert_held(&l->lock);
-	l->flags[region] |= what;
-	__set_bit(region >> CHUNK_SHIFT, l->pending);
-	channel_poke(l);
-}
-
 static void announce(struct cluster_log *l)
 {
 	if (l->news)
@@ -55,22 +45,40 @@ static void announce(struct cluster_log *l)
 	wake_up_all(&l->waiters);
 }
 
-void cluster_log_mark(struct cluster_log *l, u64 region)
+/* ---- the mirror's side ---- */
+
+static void with_picture(struct cluster_log *l, u64 region,
+			 bool (*what)(struct picture *p, clog_u32 region))
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&l->lock, flags);
-	if (!(l->flags[region] & (R_MARKED | R_MARK | R_ASKED))) {
-		l->marks_waiting++;
-		tell(l, region, R_MARK);
-	}
+	if (what(&l->picture, region))
+		channel_poke(l);
 	spin_unlock_irqrestore(&l->lock, flags);
+}
+
+void cluster_log_mark(struct cluster_log *l, u64 region)
+{
+	with_picture(l, region, picture_mark);
 }
 EXPORT_SYMBOL_GPL(cluster_log_mark);
 
+void cluster_log_clear(struct cluster_log *l, u64 region)
+{
+	with_picture(l, region, picture_clear);
+}
+EXPORT_SYMBOL_GPL(cluster_log_clear);
+
+void cluster_log_want(struct cluster_log *l, u64 region)
+{
+	with_picture(l, region, picture_want);
+}
+EXPORT_SYMBOL_GPL(cluster_log_want);
+
 enum cluster_mark cluster_log_marked(const struct cluster_log *l, u64 region)
 {
-	u8 f = READ_ONCE(l->flags[region]);
+	u8 f = READ_ONCE(l->picture.flags[region]);
 
 	if (f & R_MARKED)
 		return CLUSTER_MARKED;
@@ -78,102 +86,20 @@ enum cluster_mark cluster_log_marked(const struct cluster_log *l, u64 region)
 }
 EXPORT_SYMBOL_GPL(cluster_log_marked);
 
-void cluster_log_clear(struct cluster_log *l, u64 region)
-{
-	unsigned long flags;
-
-	spin_lock_irqsave(&l->lock, flags);
-	if (l->flags[region] & (R_MARKED | R_CLOSE)) {
-		l->flags[region] &= ~(R_MARKED | R_CLOSE);
-		tell(l, region, R_CLEAR);
-	}
-	spin_unlock_irqrestore(&l->lock, flags);
-}
-EXPORT_SYMBOL_GPL(cluster_log_clear);
-
-void cluster_log_want(struct cluster_log *l, u64 region)
-{
-	unsigned long flags;
-
-	spin_lock_irqsave(&l->lock, flags);
-	if (l->flags[region] & R_UNSYNCED)
-		tell(l, region, R_WANT);
-	spin_unlock_irqrestore(&l->lock, flags);
-}
-EXPORT_SYMBOL_GPL(cluster_log_want);
-
 bool cluster_log_news_of_closing(struct cluster_log *l)
 {
 	unsigned long flags;
 	bool news;
 
 	spin_lock_irqsave(&l->lock, flags);
-	news = l->closing;
-	l->closing = false;
+	news = l->picture.closing;
+	l->picture.closing = false;
 	spin_unlock_irqrestore(&l->lock, flags);
 	return news;
 }
 EXPORT_SYMBOL_GPL(cluster_log_news_of_closing);
 
 /* ---- what the daemon says ---- */
-
-static void synced(struct cluster_log *l, u32 region)
-{
-	if (!(l->flags[region] & R_UNSYNCED))
-		return;
-	l->flags[region] &= ~(R_UNSYNCED | R_WANT);
-	l->unsynced--;
-}
-
-static void unsynced(struct cluster_log *l, u32 region)
-{
-	if (l->flags[region] & R_UNSYNCED)
-		return;
-	l->flags[region] |= R_UNSYNCED;
-	l->unsynced++;
-}
-
-static void close_region(struct cluster_log *l, u32 region)
-{
-	if (l->flags[region] & (R_MARKED | R_MARK | R_ASKED)) {
-		l->flags[region] |= R_CLOSE;
-		l->closing = true;
-	} else {
-		tell(l, region, R_CLEAR); /* nothing is in flight */
-	}
-}
-
-static void marked(struct cluster_log *l, u32 region)
-{
-	if (l->flags[region] & R_ASKED) {
-		l->flags[region] ^= R_ASKED | R_MARKED;
-		l->marks_waiting--;
-		if (l->flags[region] & R_CLOSE)
-			l->closing = true;
-	} else if (!(l->flags[region] & R_MARKED)) {
-		tell(l, region, R_CLEAR); /* nobody waits for it any more */
-	}
-}
-
-static void refused(struct cluster_log *l, u32 region)
-{
-	if (!(l->flags[region] & R_ASKED))
-		return;
-	l->flags[region] &= ~R_ASKED;
-	l->marks_waiting--;
-	if (l->flags[region] & R_CLOSE) {
-		l->flags[region] &= ~R_CLOSE;
-		tell(l, region, R_CLEAR);
-	}
-}
-
-static void told(struct cluster_log *l, u32 region)
-{
-	if (!(l->flags[region] & R_LOST))
-		return;
-	l->flags[region] &= ~R_LOST;
-	l->lost_waiting--;
-}
 
 static void take_state(struct cluster_log *l, const struct clog_frame *f)
 {
@@ -184,37 +110,55 @@ static void take_state(struct cluster_log *l, const struct clog_frame *f)
 	WRITE_ONCE(l->active, l->live && f->value & CLOG_STATE_ACTIVE);
 }
 
+/* Long ranges let the lock go now and then. */
+static void take_range(struct cluster_log *l, unsigned int type, const struct clog_range *range)
+{
+	u32 r = range->start, end = r + range->count;
+	unsigned long flags;
+	bool tell = false;
+
+	while (r < end) {
+		u32 pause = min(end, round_down(r, LOCK_BREATH) + LOCK_BREATH);
+
+		spin_lock_irqsave(&l->lock, flags);
+		for (; r < pause; r++)
+			tell |= picture_take(&l->picture, type, r);
+		spin_unlock_irqrestore(&l->lock, flags);
+		cond_resched();
+	}
+	if (tell)
+		channel_poke(l);
+}
+
+static bool range_fits(const struct cluster_log *l, const struct clog_range *range)
+{
+	return range->count && range->start < l->picture.regions &&
+	       range->count <= l->picture.regions - range->start;
+}
+
 int log_take(struct cluster_log *l, const struct clog_frame *f, const void *items)
 {
-	static void (*const each[])(struct cluster_log *, u32) = {
-		[CLOG_SYNCED] = synced, [CLOG_UNSYNCED] = unsynced, [CLOG_CLOSE] = close_region,
-		[CLOG_MARKED] = marked, [CLOG_REFUSED] = refused,   [CLOG_TOLD] = told,
-	};
 	const struct clog_range *range = items;
 	unsigned long flags;
-	bool quiet = false;
-	u32 i, r;
-	int error = 0;
+	bool news = true;
+	u32 i;
 
-	if (f->type >= CLOG_SYNCED && f->type <= CLOG_TOLD)
-		for (i = 0; i < f->count; i++)
-			if (range[i].start >= l->regions || !range[i].count ||
-			    range[i].count > l->regions - range[i].start)
-				return -EINVAL;
-
-	spin_lock_irqsave(&l->lock, flags);
 	switch (f->type) {
 	case CLOG_ANSWER:
+		spin_lock_irqsave(&l->lock, flags);
 		if (l->control_state == CONTROL_ASKED && f->serial == l->control_serial) {
 			l->control_error = -(int)min_t(u32, f->value, MAX_ERRNO);
 			l->control_state = CONTROL_ANSWERED;
 		}
+		spin_unlock_irqrestore(&l->lock, flags);
 		break;
 	case CLOG_STATE:
+		spin_lock_irqsave(&l->lock, flags);
 		/* A renewal is no news. */
-		quiet = cluster_log_may_write(l) && f->value & CLOG_STATE_ACTIVE &&
-			l->primary_only == !!(f->value & CLOG_STATE_PRIMARY_ONLY);
+		news = !cluster_log_may_write(l) || !(f->value & CLOG_STATE_ACTIVE) ||
+		       l->primary_only != !!(f->value & CLOG_STATE_PRIMARY_ONLY);
 		take_state(l, f);
+		spin_unlock_irqrestore(&l->lock, flags);
 		break;
 	case CLOG_SYNCED:
 	case CLOG_UNSYNCED:
@@ -223,46 +167,42 @@ int log_take(struct cluster_log *l, const struct clog_frame *f, const void *item
 	case CLOG_REFUSED:
 	case CLOG_TOLD:
 		for (i = 0; i < f->count; i++)
-			for (r = range[i].start; r < range[i].start + range[i].count; r++) {
-				each[f->type](l, r);
-				if (r % LOCK_BREATH)
-					continue;
-				spin_unlock_irqrestore(&l->lock, flags);
-				cond_resched();
-				spin_lock_irqsave(&l->lock, flags);
-			}
+			if (!range_fits(l, &range[i]))
+				return -EINVAL;
+		for (i = 0; i < f->count; i++)
+			take_range(l, f->type, &range[i]);
 		break;
 	default:
-		error = -EINVAL;
+		return -EINVAL;
 	}
-	spin_unlock_irqrestore(&l->lock, flags);
-	if (!error && !quiet)
+	if (news)
 		announce(l);
-	return error;
+	return 0;
 }
 
-/* What it was asked is asked again of the next one. The lease runs on: a daemon that is restarted
- * in time is not noticed. */
+/*
+ * What the daemon was asked is asked again of the next one. The lease runs on: a daemon that is
+ * restarted in time is not noticed.
+ */
 void log_daemon_left(struct cluster_log *l)
 {
+	u32 r, n, regions = l->picture.regions;
 	unsigned long flags;
-	u32 r;
 
 	spin_lock_irqsave(&l->lock, flags);
 	l->say_create = true;
 	l->say_resume = l->live;
-	l->held_next = l->live ? 0 : log_chunks(l) + 1;
+	if (l->live)
+		picture_tell_held(&l->picture);
 	if (l->control_state == CONTROL_ASKED)
 		l->control_state = CONTROL_QUEUED;
 	spin_unlock_irqrestore(&l->lock, flags);
-	for (r = 0; r < l->regions; r++) {
-		if (!(READ_ONCE(l->flags[r]) & (R_ASKED | R_TO_TELL)))
-			continue;
+	for (r = 0; r < regions; r += n) {
+		n = min_t(u32, LOCK_BREATH, regions - r);
 		spin_lock_irqsave(&l->lock, flags);
-		if (l->flags[r] & R_ASKED)
-			l->flags[r] ^= R_ASKED | R_MARK;
-		__set_bit(r >> CHUNK_SHIFT, l->pending);
+		picture_tell_again(&l->picture, r, n);
 		spin_unlock_irqrestore(&l->lock, flags);
+		cond_resched();
 	}
 	announce(l);
 }
@@ -284,48 +224,12 @@ static size_t compose_text(struct cluster_log *l, struct clog_frame *f)
 	return sizeof(*f) + n;
 }
 
-/* The ranges of a chunk in which every bit of `what` is set; the bits of `drop` go. */
-static size_t compose_ranges(struct cluster_log *l, struct clog_frame *f, u32 chunk, u8 what,
-			     u8 drop, u8 add)
-{
-	struct clog_range *range = (struct clog_range *)(f + 1);
-	u32 r = chunk << CHUNK_SHIFT, end = min(l->regions, (chunk + 1) << CHUNK_SHIFT), n = 0;
-
-	for (; r < end; r++) {
-		if (!(l->flags[r] & what))
-			continue;
-		l->flags[r] = (l->flags[r] & ~drop) | add;
-		if (n && range[n - 1].start + range[n - 1].count == r) {
-			range[n - 1].count++;
-		} else {
-			range[n].start = r;
-			range[n].count = 1;
-			n++;
-		}
-	}
-	f->count = n;
-	return n ? sizeof(*f) + n * sizeof(*range) : 0;
-}
-
 static size_t compose(struct cluster_log *l, struct clog_frame *f)
 {
-	static const struct {
-		u16 type;
-		u8 what, drop, add;
-	} order[] = {
-		{ CLOG_LOST, R_LOST, 0, 0 },
-		{ CLOG_CLEAR, R_CLEAR, R_CLEAR, 0 },
-		{ CLOG_MARK, R_MARK, R_MARK, R_ASKED },
-		{ CLOG_WANT, R_WANT, 0, 0 },
-	};
-	bool early = l->control == CLOG_CREATE || l->control == CLOG_RESUME;
-	size_t bytes;
-	u32 chunk, i;
+	u32 count;
 
+	memset(f, 0, sizeof(*f));
 	f->log = l->id;
-	f->serial = 0;
-	f->value = 0;
-	f->count = 0;
 	if (l->control_state == CONTROL_QUEUED && l->control == CLOG_CREATE) {
 		l->say_create = false;
 		l->control_state = CONTROL_ASKED;
@@ -345,33 +249,10 @@ static size_t compose(struct cluster_log *l, struct clog_frame *f)
 		f->value = !!l->news;
 		return sizeof(*f);
 	}
-	if (!l->live && early)
-		return 0;
-	for (; l->held_next < log_chunks(l); l->held_next++) {
-		bytes = compose_ranges(l, f, l->held_next, R_MARKED, 0, 0);
-		if (!bytes)
-			continue;
-		l->held_next++;
-		f->type = CLOG_HELD;
-		f->value = 1;
-		return bytes;
-	}
-	if (l->held_next == log_chunks(l)) {
-		l->held_next++;
-		f->type = CLOG_HELD;
-		return sizeof(*f);
-	}
-	while ((chunk = find_first_bit(l->pending, log_chunks(l))) < log_chunks(l)) {
-		while (l->order_next < ARRAY_SIZE(order)) {
-			i = l->order_next++;
-			f->type = order[i].type;
-			bytes = compose_ranges(l, f, chunk, order[i].what, order[i].drop,
-					       order[i].add);
-			if (bytes)
-				return bytes;
-		}
-		l->order_next = 0;
-		__clear_bit(chunk, l->pending);
+	count = picture_tell(&l->picture, &f->type, &f->value, (struct clog_range *)(f + 1));
+	if (f->type) {
+		f->count = count;
+		return sizeof(*f) + count * sizeof(struct clog_range);
 	}
 	if (l->control_state == CONTROL_QUEUED) {
 		l->control_state = CONTROL_ASKED;
@@ -455,7 +336,7 @@ static int parse(struct cluster_log *l, struct dm_target *ti, unsigned int argc,
 		ti->error = "cluster log: too many regions, use a larger region size";
 		return -EINVAL;
 	}
-	l->regions = dm_sector_div_up(ti->len, l->region_sectors);
+	l->picture.regions = dm_sector_div_up(ti->len, l->region_sectors);
 	l->extra = "";
 	if (argc > at + 1) {
 		if (argc > at + 2 ||
@@ -472,8 +353,8 @@ static void free_log(struct cluster_log *l)
 {
 	if (l->device)
 		dm_put_device(l->ti, l->device);
-	vfree(l->flags);
-	bitmap_free(l->pending);
+	vfree(l->picture.flags);
+	kvfree(l->picture.pending);
 	kfree(l);
 }
 
@@ -493,15 +374,14 @@ static int cluster_ctr(struct dm_dirty_log *dm, struct dm_target *ti, unsigned i
 	r = parse(l, ti, argc, argv);
 	if (r)
 		goto bad;
-	l->flags = vmalloc(l->regions);
-	l->pending = bitmap_zalloc(log_chunks(l), GFP_KERNEL);
-	if (!l->flags || !l->pending) {
+	l->picture.flags = vmalloc(l->picture.regions);
+	l->picture.pending = kvcalloc(DIV_ROUND_UP(picture_chunks(l->picture.regions), 32),
+				      sizeof(u32), GFP_KERNEL);
+	if (!l->picture.flags || !l->picture.pending) {
 		r = -ENOMEM;
 		goto bad;
 	}
-	memset(l->flags, R_UNSYNCED, l->regions); /* until the daemon says otherwise */
-	l->unsynced = l->regions;
-	l->held_next = log_chunks(l) + 1;
+	picture_reset(&l->picture); /* until the daemon says otherwise */
 	r = channel_add(l);
 	if (r)
 		goto bad;
@@ -540,13 +420,8 @@ static int cluster_postsuspend(struct dm_dirty_log *dm)
 	WRITE_ONCE(l->active, false);
 	l->live = false;
 	l->say_resume = false;
-	l->held_next = log_chunks(l) + 1;
-	l->marks_waiting = 0;
-	l->lost_waiting = 0;
-	l->unsynced = l->regions;
-	bitmap_zero(l->pending, log_chunks(l));
+	picture_reset(&l->picture);
 	spin_unlock_irq(&l->lock);
-	memset(l->flags, R_UNSYNCED, l->regions);
 	if (r == -ENOTCONN)
 		DMWARN("%s: clogd is not running: what was marked is copied when the log is opened next",
 		       l->uuid);
@@ -588,7 +463,7 @@ static int cluster_flush(struct dm_dirty_log *dm)
 	struct cluster_log *l = dm->context;
 
 	if (!l->news)
-		wait_event(l->waiters, !READ_ONCE(l->marks_waiting));
+		wait_event(l->waiters, !READ_ONCE(l->picture.marks_waiting));
 	return 0;
 }
 
@@ -613,18 +488,15 @@ static void cluster_set_region_sync(struct dm_dirty_log *dm, region_t region, in
 
 	if (in_sync)
 		return;
-	spin_lock_irq(&l->lock);
-	l->lost_waiting += !(l->flags[region] & R_LOST);
-	tell(l, region, R_LOST);
-	spin_unlock_irq(&l->lock);
-	wait_event(l->waiters, !READ_ONCE(l->lost_waiting));
+	with_picture(l, region, picture_lose);
+	wait_event(l->waiters, !READ_ONCE(l->picture.lost_waiting));
 }
 
 static region_t cluster_get_sync_count(struct dm_dirty_log *dm)
 {
 	struct cluster_log *l = dm->context;
 
-	return l->regions - READ_ONCE(l->unsynced);
+	return l->picture.regions - READ_ONCE(l->picture.unsynced);
 }
 
 static int cluster_status(struct dm_dirty_log *dm, status_type_t type, char *result,
@@ -660,7 +532,7 @@ static int cluster_is_remote_recovering(struct dm_dirty_log *dm, region_t region
 
 	if (!cluster_log_may_write(l))
 		return 1;
-	if (!(READ_ONCE(l->flags[region]) & (R_UNSYNCED | R_CLOSE)))
+	if (!(READ_ONCE(l->picture.flags[region]) & (R_UNSYNCED | R_CLOSE)))
 		return 0;
 	cluster_log_want(l, region);
 	return 1;

@@ -943,6 +943,7 @@ void Log::apply_settle(const Settle& view) {
 }
 
 void Log::settle(const Settle& view) {
+    settled_ = true;
     last_view_ = view;
     for (auto& [node, t] : transfers_) t.sent = t.next;
     const bool stays = view.authority.contains(host_.config().self);
@@ -1002,6 +1003,7 @@ void Log::settle(const Settle& view) {
 }
 
 void Log::unsettle() {
+    settled_ = false;
     if (phase_ == Phase::detached) has_state_ = false;  // a state that was closed may be overtaken unseen
 }
 

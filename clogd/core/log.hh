@@ -221,6 +221,7 @@ class Log {
     bool has_state_ = false;
     std::map<uint64_t, Instance> instances_;
     uint64_t live_luid_ = 0;
+    bool settled_ = false;  // who is there, and who was lost, is decided
     proto::wire::Params params_;
     std::string device_, trouble_;
     bool former_ = false;

@@ -174,6 +174,7 @@ void Log::tell_kernel() {
         record_lost();
     }
     uint32_t state = phase_ == Phase::active ? CLOG_STATE_ACTIVE : 0;
+    if (!settled_) state |= CLOG_STATE_PRIMARY_ONLY;
     if (log_failed_) state |= CLOG_STATE_LOG_FAILED;
     for (const auto& [node, m] : state_.members)
         if (m.status == Member::lost_unread || m.status == Member::absent_unread) state |= CLOG_STATE_PRIMARY_ONLY;

@@ -10,6 +10,18 @@
 
 namespace clogd::io {
 
+namespace {
+struct LegDevice final : CopyLeg {
+    std::unique_ptr<BlockDevice> device;
+    uint64_t offset = 0;
+    LegDevice(std::unique_ptr<BlockDevice> d, uint64_t o) : device(std::move(d)), offset(o) {}
+    int read(uint8_t* to, size_t length, uint64_t at) override { return device->read(to, length, at + offset); }
+    int write(const uint8_t* from, size_t length, uint64_t at) override { return device->write(from, length, at + offset); }
+    int flush() override { return device->flush(); }
+    std::string name() const override { return device->number(); }
+};
+}  // namespace
+
 Copier::Copier(std::function<void(Report)> report, std::function<void()> idle) : report_(std::move(report)), idle_(std::move(idle)) {}
 
 Copier::~Copier() {
@@ -18,16 +30,20 @@ Copier::~Copier() {
 }
 
 std::string Copier::use_legs(const std::vector<Leg>& legs) {
-    auto opened = std::make_shared<std::vector<LegDevice>>();
+    CopyLegs opened;
     for (const Leg& leg : legs) {
         std::string error;
         auto device = BlockDevice::open(leg.device, &error);
         if (!device) return "leg " + leg.device + ": " + error;
-        opened->push_back({std::move(device), leg.offset_sectors * proto::kSectorBytes});
+        opened.push_back(std::make_unique<LegDevice>(std::move(device), leg.offset_sectors * proto::kSectorBytes));
     }
-    std::lock_guard lock(mutex_);
-    legs_ = std::move(opened);
+    use_legs(std::move(opened));
     return {};
+}
+
+void Copier::use_legs(CopyLegs legs) {
+    std::lock_guard lock(mutex_);
+    legs_ = std::make_shared<CopyLegs>(std::move(legs));
 }
 
 void Copier::close_legs() {
@@ -66,30 +82,30 @@ void Copier::cancel() {
 }
 
 int Copier::flush() {
-    std::shared_ptr<std::vector<LegDevice>> legs;
+    std::shared_ptr<CopyLegs> legs;
     {
         std::lock_guard lock(mutex_);
         legs = legs_;
     }
     int error = legs ? 0 : -ENODEV;
     if (legs)
-        for (LegDevice& leg : *legs)
-            if (int r = leg.device->flush()) error = r;
+        for (const auto& leg : *legs)
+            if (int r = leg->flush()) error = r;
     return error;
 }
 
-int Copier::copy_range(const std::vector<LegDevice>& legs, AlignedBuffer& buffer, Range range, std::string* error) {
+int Copier::copy_range(const CopyLegs& legs, AlignedBuffer& buffer, Range range, std::string* error) {
     uint64_t from = uint64_t{range.start} * region_sectors_ * proto::kSectorBytes;
     uint64_t to = std::min(range.end() * region_sectors_, sectors_) * proto::kSectorBytes;
     for (uint64_t at = from; at < to;) {
         size_t length = static_cast<size_t>(std::min<uint64_t>(buffer.size(), to - at));
-        if (int r = legs[0].device->read(buffer.data(), length, at + legs[0].offset_bytes)) {
-            *error = fmt::format("reading leg {}: {}", legs[0].device->number(), std::strerror(-r));
+        if (int r = legs[0]->read(buffer.data(), length, at)) {
+            *error = fmt::format("reading leg {}: {}", legs[0]->name(), std::strerror(-r));
             return r;
         }
         for (size_t i = 1; i < legs.size(); ++i)
-            if (int r = legs[i].device->write(buffer.data(), length, at + legs[i].offset_bytes)) {
-                *error = fmt::format("writing leg {}: {}", legs[i].device->number(), std::strerror(-r));
+            if (int r = legs[i]->write(buffer.data(), length, at)) {
+                *error = fmt::format("writing leg {}: {}", legs[i]->name(), std::strerror(-r));
                 return r;
             }
         at += length;
@@ -106,9 +122,10 @@ void Copier::finish(std::unique_lock<std::mutex>& lock) {
     if (done.empty() || cancelled_) return;
     lock.unlock();
     Report report;
-    int error = 0;
-    for (LegDevice& leg : *legs)
-        if (int r = leg.device->flush()) error = r;
+    int error = legs ? 0 : -ENODEV;  // closed meanwhile
+    if (legs)
+        for (const auto& leg : *legs)
+            if (int r = leg->flush()) error = r;
     (error ? report.failed : report.done) = done.ranges();
     if (error) report.error = fmt::format("flushing a leg: {}", std::strerror(-error));
     report_(std::move(report));
@@ -153,7 +170,9 @@ void Copier::run(const std::stop_token& stop) {
         }
         // In batches, except where somebody waits: a flush of every leg goes before each report.
         const bool batch = done_.count() * region_sectors_ * proto::kSectorBytes >= kBatchBytes;
-        if (wanted || urgent_ || batch || (todo_.empty() && running_ == 1)) finish(lock);
+        if (wanted || urgent_ || batch) finish(lock);
+        // The last one reports the rest, also what the others left to it while it was reporting.
+        while (!done_.empty() && todo_.empty() && running_ == 1) finish(lock);
         --running_;
         if (cancelled_ && running_ == 0 && todo_.empty()) {
             done_.clear();

@@ -19,6 +19,16 @@
 
 namespace clogd::io {
 
+// A leg as copying uses it. 0, or a negative errno.
+struct CopyLeg {
+    virtual ~CopyLeg() = default;
+    virtual int read(uint8_t* to, size_t length, uint64_t offset) = 0;
+    virtual int write(const uint8_t* from, size_t length, uint64_t offset) = 0;
+    virtual int flush() = 0;
+    virtual std::string name() const = 0;
+};
+using CopyLegs = std::vector<std::unique_ptr<CopyLeg>>;
+
 class Copier {
   public:
     struct Report {
@@ -30,6 +40,7 @@ class Copier {
 
     // Opens the legs; an error text if one cannot be opened.
     std::string use_legs(const std::vector<Leg>& legs);
+    void use_legs(CopyLegs legs);
     void close_legs();
     void copy(uint32_t region_sectors, uint64_t sectors, const std::vector<Range>& ranges);
     void copy_first(Region region);
@@ -41,19 +52,15 @@ class Copier {
     static constexpr size_t kThreads = 2;
     static constexpr uint64_t kChunkBytes = 1 << 20;
     static constexpr uint64_t kBatchBytes = 8 << 20;
-    struct LegDevice {
-        std::unique_ptr<BlockDevice> device;
-        uint64_t offset_bytes = 0;
-    };
     void run(const std::stop_token& stop);
-    int copy_range(const std::vector<LegDevice>& legs, AlignedBuffer& buffer, Range range, std::string* error);
+    int copy_range(const CopyLegs& legs, AlignedBuffer& buffer, Range range, std::string* error);
     void finish(std::unique_lock<std::mutex>& lock);
 
     std::function<void(Report)> report_;
     std::function<void()> idle_;
     std::mutex mutex_;
     std::condition_variable_any wake_;
-    std::shared_ptr<std::vector<LegDevice>> legs_;
+    std::shared_ptr<CopyLegs> legs_;
     RangeSet todo_;
     std::deque<Region> first_;
     RangeSet done_;

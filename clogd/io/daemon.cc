@@ -409,7 +409,7 @@ std::string Daemon::status() {
                  {"log_failed", l->log_failed()}};
         if (l->held()) log["oldest_held_ms"] = now() - l->first_held();
         if (!l->trouble().empty()) log["trouble"] = l->trouble();
-        if (auto x = logs_.find(uuid); x != logs_.end() && x->second->copy_rate > 0 && s.unsynced_count()) {
+        if (auto x = logs_.find(uuid); x != logs_.end() && x->second->copy_rate >= 0.01 && s.unsynced_count()) {
             log["rate_bytes_per_s"] = std::llround(x->second->copy_rate * s.params.region_sectors * 512);
             log["seconds_left"] = std::llround(std::ceil(static_cast<double>(s.unsynced_count()) / x->second->copy_rate));
         }

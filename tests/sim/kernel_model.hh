@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "clogd/core/event.hh"
 #include "proto/region.hh"
 #include "proto/ulog.hh"
 
@@ -63,13 +64,36 @@ struct KernelHost {
     virtual bool daemon_listens(NodeId node) = 0;
     virtual void after(uint64_t us, std::function<void()> what) = 0;
     virtual void leg_write(NodeId node, const Bio& bio, bool all_legs, std::function<void()> done) = 0;
-    virtual uint64_t leg_read(NodeId node, const Bio& bio) = 0;
+    virtual uint64_t leg_read(NodeId node, const Bio& bio, bool any_leg) = 0;  // else the first one
+    virtual void channel_poke(NodeId node, size_t mirror) = 0;                 // it has something to tell
+    virtual void broken(const std::string& what) = 0;
     virtual void bio_done(NodeId node, const Bio& bio, uint64_t value_read) = 0;
     virtual uint32_t blocks_per_region() = 0;
     virtual uint64_t now_us() = 0;
 };
 
-class KernelMirror {
+// A mirror in one node's kernel, as the world uses it.
+class Kernel {
+  public:
+    virtual ~Kernel() = default;
+    virtual void activate() = 0;
+    virtual void submit(Bio bio) = 0;
+    virtual bool active() const = 0;
+    virtual uint32_t in_flight() const = 0;
+    virtual const std::string& uuid() const = 0;
+    virtual const std::string& ctr() const = 0;
+    // netlink
+    virtual void reply(const proto::ulog::Reply&) {}
+    virtual bool suspended() const { return false; }
+    virtual void suspend(std::function<void()>) {}
+    virtual void resume(std::function<void()>, bool = false) {}
+    // channel
+    virtual std::vector<clogd::Event> compose() { return {}; }
+    virtual void tell(const clogd::out::Tell&) {}
+    virtual void daemon_left() {}
+};
+
+class KernelMirror final : public Kernel {
   public:
     KernelMirror(KernelHost& host, NodeId node, std::string uuid, std::string ctr, uint32_t regions, uint64_t luid)
         : host_(host),
@@ -82,15 +106,15 @@ class KernelMirror {
           ctr_bytes_(ctr_.begin(), ctr_.end()) {
         ctr_bytes_.push_back(0);
     }
-    ~KernelMirror() { *alive_ = false; }
+    ~KernelMirror() override { *alive_ = false; }
 
-    void activate() { setup_ = run_setup(); }
-    void submit(Bio bio) {
+    void activate() override { setup_ = run_setup(); }
+    void submit(Bio bio) override {
         ++outstanding_;
         if (suspended_) deferred_.push_back(bio);
         else queue_bio(bio);
     }
-    void reply(const proto::ulog::Reply& r) {
+    void reply(const proto::ulog::Reply& r) override {
         auto it = waiting_.find(r.seq);
         if (it == waiting_.end()) return;
         auto w = it->second;
@@ -100,19 +124,19 @@ class KernelMirror {
     }
     // Suspend and resume of the device, one after the other; `done` is told when it has ended. reload: a copy of the table takes
     // the old one's place, with a new region hash.
-    void suspend(std::function<void()> done) {
+    void suspend(std::function<void()> done) override {
         device_ops_.push_back([this, done] { return run_suspend(done); });
         next_device_op();
     }
-    void resume(std::function<void()> done, bool reload = false) {
+    void resume(std::function<void()> done, bool reload = false) override {
         device_ops_.push_back([this, done, reload] { return run_resume(done, reload); });
         next_device_op();
     }
-    bool suspended() const { return suspended_; }
-    bool active() const { return ready_; }
-    uint32_t in_flight() const { return outstanding_; }
-    const std::string& uuid() const { return uuid_; }
-    const std::string& ctr() const { return ctr_; }
+    bool suspended() const override { return suspended_; }
+    bool active() const override { return ready_; }
+    uint32_t in_flight() const override { return outstanding_; }
+    const std::string& uuid() const override { return uuid_; }
+    const std::string& ctr() const override { return ctr_; }
 
   private:
     enum class State : uint8_t { clean, dirty, nosync };
@@ -269,7 +293,7 @@ class KernelMirror {
                     const Bytes arg = one(region);
                     DO_REQUEST(r, Request::in_sync, arg);
                 }
-                host_.after(10, guard([this, bio] { finish(bio, host_.leg_read(node_, bio)); }));
+                host_.after(10, guard([this, bio] { finish(bio, host_.leg_read(node_, bio, false)); }));
             }
             std::deque<Bio> writes = std::exchange(writes_, {});
             std::vector<Bio> sync, nosync;

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "tests/sim/channel_model.hh"
+
 namespace sim {
 
 using namespace clogd;
@@ -17,6 +19,7 @@ constexpr uint32_t kBlocksPerRegion = 2;
 constexpr uint32_t kRegionSectors = 8;
 constexpr uint64_t kTokenUs = 600'000;
 constexpr uint64_t kDeadWaitMs = 300;
+constexpr NodeId kLockOfTheDead = UINT32_MAX;
 
 struct Violation {
     std::string text;
@@ -61,13 +64,17 @@ class World final : public KernelHost {
     struct LogBox {  // one log on one node
         Copier copier;
         DiskQueue disk;
-        std::unique_ptr<KernelMirror> kernel;
+        std::unique_ptr<Kernel> kernel;
         bool disk_open = false;
+        bool poked = false;  // a read of the channel is under way
+        std::deque<out::Tell> told;
+        bool telling = false;
     };
     struct Node {
         NodeId id = 0;
-        bool up = false;      // the machine
-        bool daemon = false;  // clogd
+        bool up = false;       // the machine
+        bool daemon = false;   // clogd
+        bool channel = false;  // it has the channel open
         uint32_t pid = 0;
         std::unique_ptr<Cluster> cluster;
         uint64_t life = 0;         // of the machine
@@ -95,6 +102,7 @@ class World final : public KernelHost {
     struct Mirror {  // one log, seen from outside
         std::string uuid;
         bool has_disk = true;
+        uint32_t channel_permille = 0;  // of its nodes with our target and log
         uint32_t regions = 0;
         std::vector<std::vector<uint64_t>> legs;  // [leg][block]
         std::vector<uint64_t> acked, seen, version;
@@ -139,6 +147,7 @@ class World final : public KernelHost {
             Mirror m;
             m.uuid = fmt::format("LVM-mirror{}", i);
             m.has_disk = !rng_.chance(250);
+            m.channel_permille = rng_.chance(400) ? 0 : rng_.chance(600) ? 1000 : 500;
             m.regions = static_cast<uint32_t>(rng_.between(6, 40));
             uint32_t blocks = m.regions * kBlocksPerRegion;
             m.legs.assign(rng_.chance(800) ? 2 : 3, std::vector<uint64_t>(blocks));
@@ -198,7 +207,9 @@ class World final : public KernelHost {
                 Node& me = *nodes_[id];
                 if (!me.up || me.life != life) return;
                 const Mirror& m = mirrors_[i];
-                me.logs[i].kernel = std::make_unique<KernelMirror>(*this, id, m.uuid, ctr(m), m.regions, (life << 32) + i + 1);
+                if (rng_.chance(m.channel_permille))
+                    me.logs[i].kernel = std::make_unique<ChannelMirror>(*this, id, i, m.uuid, ctr(m), m.regions, static_cast<uint32_t>(life * 100 + i + 1));
+                else me.logs[i].kernel = std::make_unique<KernelMirror>(*this, id, m.uuid, ctr(m), m.regions, (life + 1000) << 32 | (i + 1));
                 me.logs[i].kernel->activate();
             });
         }
@@ -230,11 +241,13 @@ class World final : public KernelHost {
         after(rng_.between(100, 20'000), daemon_guard(node, [this, id = node.id] {
                   Node& me = *nodes_[id];
                   for (size_t i = 0; i < me.logs.size(); ++i) {
-                      KernelMirror* k = me.logs[i].kernel.get();
+                      Kernel* k = me.logs[i].kernel.get();
                       if (k && k->active()) feed(me, ev::FoundLive{k->uuid(), k->ctr()});
                       if (k && k->active() && k->suspended()) k->resume(nullptr);  // its predecessor died between suspend and resume
                   }
                   feed(me, ev::ScanDone{});
+                  me.channel = true;
+                  for (size_t i = 0; i < me.logs.size(); ++i) channel_poke(id, i);
               }));
         after(rng_.between(100, 30'000), daemon_guard(node, [this, id = node.id] { join_group(*nodes_[id]); }));
         tick(node.id, life);
@@ -255,7 +268,13 @@ class World final : public KernelHost {
     }
     void kill_daemon(Node& node) {
         trace(fmt::format("node {} loses its daemon", node.id));
-        node.daemon = false;
+        node.daemon = node.channel = false;
+        for (LogBox& box : node.logs) {
+            if (!box.kernel) continue;
+            for (const out::Tell& t : std::exchange(box.told, {})) box.kernel->tell(t);  // they were written
+            box.kernel->daemon_left();
+            box.poked = false;
+        }
         abandon_io(node, false);
         node.cluster.reset();
         auto it = components_.find(node.component);
@@ -265,7 +284,7 @@ class World final : public KernelHost {
     void crash(Node& node) {
         trace(fmt::format("node {} crashes", node.id));
         node.up = false;
-        node.daemon = false;
+        node.daemon = node.channel = false;
         ++node.life;
         abandon_io(node, true);
         // Each leg write in flight has landed or not; the locks go with the machine.
@@ -274,9 +293,13 @@ class World final : public KernelHost {
                 if (rng_.chance(500)) land(w);
                 drop(w);
             }
-        for (Mirror& m : mirrors_)
-            for (NodeId& holder : m.writer)
-                if (holder == node.id) holder = 0;
+        // The locks of whoever used the mirror there are taken over when the cluster has seen it go.
+        for (size_t i = 0; i < mirrors_.size(); ++i)
+            for (uint32_t b = 0; b < mirrors_[i].writer.size(); ++b)
+                if (mirrors_[i].writer[b] == node.id) {
+                    if (!mirrors_[i].channel_permille) mirrors_[i].writer[b] = 0;
+                    else mirrors_[i].writer[b] = kLockOfTheDead, after(kTokenUs + 700'000, [this, i, b] { mirrors_[i].writer[b] = 0; });
+                }
         node.logs.clear();
         node.cluster.reset();
         regroup_soon(kTokenUs + rng_.below(200'000));
@@ -480,7 +503,50 @@ class World final : public KernelHost {
         for (Output& o : node.cluster->output()) std::visit([&](auto& x) { act(node, x); }, o);
         check_often(node);
     }
-    void act(Node&, out::Tell&) {}  // these kernels have no channel
+    void act(Node& node, out::Tell& o) {
+        for (LogBox& box : node.logs)
+            if (box.kernel) box.told.push_back(o);  // it takes what is its own
+        for (size_t i = 0; i < node.logs.size(); ++i) tell_kernel(node, i);
+    }
+    // The channel keeps its order in both directions.
+    void tell_kernel(Node& node, size_t index) {
+        LogBox& box = node.logs[index];
+        if (box.telling || box.told.empty()) return;
+        box.telling = true;
+        after(rng_.between(2, rng_.chance(20) ? 5'000 : 40), [this, id = node.id, life = node.life, index] {
+            Node& me = *nodes_[id];
+            if (!me.up || me.life != life) return;
+            LogBox& b = me.logs[index];
+            b.telling = false;
+            if (b.told.empty()) return;
+            out::Tell t = std::move(b.told.front());
+            b.told.pop_front();
+            if (opt_.trace && (t.type != CLOG_STATE || !t.ranges.empty())) trace(fmt::format("node {} kernel is told {} of {}", id, t.type, describe(RangeSet(t.ranges))));
+            b.kernel->tell(t);
+            tell_kernel(me, index);
+        });
+    }
+    void channel_poke(NodeId id, size_t index) override {
+        Node& node = *nodes_[id];
+        if (!node.channel || node.logs[index].poked || !node.logs[index].kernel) return;
+        node.logs[index].poked = true;
+        after(rng_.between(5, rng_.chance(20) ? 10'000 : 60), daemon_guard(node, [this, id, index] {
+                  Node& me = *nodes_[id];
+                  me.logs[index].poked = false;
+                  if (!me.channel || !me.logs[index].kernel) return;
+                  while (true) {
+                      auto events = me.logs[index].kernel->compose();
+                      if (events.empty()) break;
+                      for (const Event& e : events) {
+                          if (opt_.trace)
+                              if (const auto* r = std::get_if<ev::Regions>(&e))
+                                  trace(fmt::format("node {} kernel tells {} of{}", id, static_cast<int>(r->what), describe(RangeSet(r->ranges))));
+                          feed(me, e);
+                      }
+                  }
+              }));
+    }
+    void broken(const std::string& what) override { fail("the kernel's region machine: " + what); }
     void act(Node& node, out::Send& o) { multicast(node, std::move(o.frame)); }
     void act(Node& node, out::Answer& o) {
         mix(o.reply.seq);
@@ -488,7 +554,7 @@ class World final : public KernelHost {
         after(rng_.between(5, 60), [this, id = node.id, life = node.life, r = o.reply] {
             Node& me = *nodes_[id];
             if (!me.up || me.life != life) return;
-            KernelMirror* k = me.logs[mirror_index(r.uuid)].kernel.get();
+            Kernel* k = me.logs[mirror_index(r.uuid)].kernel.get();
             if (k) k->reply(r);
         });
     }
@@ -643,7 +709,7 @@ class World final : public KernelHost {
               }));
     }
     void act(Node& node, out::Drain& o) {
-        KernelMirror* k = node.logs[mirror_index(o.uuid)].kernel.get();
+        Kernel* k = node.logs[mirror_index(o.uuid)].kernel.get();
         if (!k) {
             after(10, daemon_guard(node, [this, id = node.id, uuid = o.uuid] { feed(*nodes_[id], ev::Drained{uuid, false, "busy"}); }));
             return;
@@ -656,18 +722,18 @@ class World final : public KernelHost {
         });
     }
     void act(Node& node, out::Suspend& o) {
-        KernelMirror* k = node.logs[mirror_index(o.uuid)].kernel.get();
+        Kernel* k = node.logs[mirror_index(o.uuid)].kernel.get();
         if (k) k->suspend(nullptr);
     }
     void act(Node& node, out::Resume& o) {
-        KernelMirror* k = node.logs[mirror_index(o.uuid)].kernel.get();
+        Kernel* k = node.logs[mirror_index(o.uuid)].kernel.get();
         auto tell = daemon_guard(node, [this, id = node.id, uuid = o.uuid] { feed(*nodes_[id], ev::Drained{uuid, true, {}}); });
         if (k) k->resume(tell);
     }
     void act(Node& node, out::Scan& o) {
         after(rng_.between(100, 5000), daemon_guard(node, [this, id = node.id, uuid = o.uuid] {
                   Node& me = *nodes_[id];
-                  KernelMirror* k = me.logs[mirror_index(uuid)].kernel.get();
+                  Kernel* k = me.logs[mirror_index(uuid)].kernel.get();
                   if (k) feed(me, ev::FoundLive{uuid, k->ctr()});
               }));
     }
@@ -731,7 +797,10 @@ class World final : public KernelHost {
             });
         }
     }
-    uint64_t leg_read(NodeId, const Bio& bio) override { return mirrors_[bio.id >> 48].legs[0][bio.block]; }
+    uint64_t leg_read(NodeId, const Bio& bio, bool any_leg) override {
+        Mirror& m = mirrors_[bio.id >> 48];
+        return m.legs[any_leg ? rng_.below(m.legs.size()) : 0][bio.block];
+    }
     void bio_done(NodeId id, const Bio& bio, uint64_t value) override {
         size_t index = bio.id >> 48;
         Mirror& m = mirrors_[index];
@@ -754,7 +823,7 @@ class World final : public KernelHost {
             if (!node.up || node.life != life || quiet_) return;
             app(id, life);
             size_t index = rng_.below(mirrors_.size());
-            KernelMirror* k = node.logs[index].kernel.get();
+            Kernel* k = node.logs[index].kernel.get();
             if (!k || !k->active() || k->in_flight() >= depth_) return;
             Mirror& m = mirrors_[index];
             Bio bio;
