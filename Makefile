@@ -8,13 +8,13 @@ FIRST ?= 1000000
 STORY ?=
 NODES ?= 3
 
-.PHONY: help deps build check demo bench lab torture install uninstall fmt lint
+.PHONY: help deps build modules check demo bench lab torture install uninstall install-modules uninstall-modules fmt lint
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1@\2/' | column -t -s@
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1@\2/' | column -t -s@
 
 deps: ## install every Debian package that any target needs (as root)
-	@tests/install-deps.sh build check lab
+	@tests/install-deps.sh build check lab modules
 
 $(BUILD)/.deps-%: tests/install-deps.sh
 	@mkdir -p $(BUILD) && tests/install-deps.sh $* && touch $@
@@ -23,16 +23,19 @@ build: $(BUILD)/.deps-build ## build clogd, clogctl and the tests into build/bin
 	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo >$(BUILD)/cmake.log 2>&1 || { cat $(BUILD)/cmake.log; exit 1; }
 	@ninja -C $(BUILD) -j $(JOBS) --quiet
 
-check: $(BUILD)/.deps-build $(BUILD)/.deps-check $(BUILD)/.deps-lab ## everything that must hold: lint, unit tests, sanitizers, fuzzing, 10,000 simulated clusters, the lab
+modules: $(BUILD)/.deps-modules ## build dm-raid1-ext and dm-log-cluster for every kernel whose headers are installed
+	@CLOGD_BUILD=$(abspath $(BUILD)) tests/build-modules.sh
+
+check: $(BUILD)/.deps-modules $(BUILD)/.deps-build $(BUILD)/.deps-check $(BUILD)/.deps-lab ## everything that must hold: lint, unit tests, sanitizers, fuzzing, 10,000 simulated clusters, the lab
 	@CLOGD_BUILD=$(abspath $(BUILD)) tests/check.sh
 
 demo: build $(BUILD)/.deps-lab ## three real kernels share a mirror and lose a node in the middle of writing
 	@CLOGD_BUILD=$(abspath $(BUILD)) python3 tests/lab/demo.py
 
-bench: build $(BUILD)/.deps-lab ## measure, as ratios within one run, into build/bench
+bench: build modules $(BUILD)/.deps-lab ## measure, as ratios within one run, into build/bench
 	@CLOGD_BUILD=$(abspath $(BUILD)) python3 tests/bench/bench.py
 
-lab: build $(BUILD)/.deps-lab ## a shell on a cluster of virtual machines (NODES=3), or one story (STORY=03)
+lab: build modules $(BUILD)/.deps-lab ## a shell on a cluster of virtual machines (NODES=3), or one story (STORY=03)
 	@CLOGD_BUILD=$(abspath $(BUILD)) python3 tests/lab/shell.py "$(STORY)" "$(NODES)"
 
 torture: build ## simulate SEEDS clusters from FIRST on
@@ -50,8 +53,25 @@ uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(PREFIX)/sbin/clogd $(DESTDIR)$(PREFIX)/sbin/clogctl $(DESTDIR)$(PREFIX)/share/man/man8/clogd.8 \
 	  $(DESTDIR)$(PREFIX)/share/man/man8/clogctl.8 $(DESTDIR)/lib/systemd/system/clogd.service $(DESTDIR)$(PREFIX)/lib/ocf/resource.d/clogd/clogd
 
+install-modules: modules ## put the modules in place of the kernel's own mirror target (DESTDIR); the next load takes them
+	@for d in $(BUILD)/modules/*/; do \
+	  release=$$(basename $$d); \
+	  install -D -m 644 -t $(DESTDIR)/lib/modules/$$release/updates/clogd $$d/dm-log-cluster.ko $$d/dm-raid1-ext.ko; \
+	  depmod $(if $(DESTDIR),-b $(DESTDIR)) $$release; \
+	done
+	install -D -m 644 ha-configs/modprobe.d/dm-raid1-ext.conf $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf
+
+uninstall-modules: ## give the kernel's own mirror target its place back
+	rm -f $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf
+	@for d in $(DESTDIR)/lib/modules/*/updates/clogd; do \
+	  [ -d $$d ] || continue; \
+	  release=$$(basename $$(dirname $$(dirname $$d))); \
+	  rm -rf $$d; rmdir --ignore-fail-on-non-empty $$(dirname $$d); \
+	  depmod $(if $(DESTDIR),-b $(DESTDIR)) $$release; \
+	done
+
 fmt: $(BUILD)/.deps-check ## format the sources
-	@git ls-files '*.cc' '*.hh' | xargs clang-format -i
+	@git ls-files '*.cc' '*.hh' 'dm-*/*.c' 'dm-*/*.h' | xargs clang-format -i
 
 lint: $(BUILD)/.deps-build $(BUILD)/.deps-check ## clang-format, clang-tidy, shellcheck
 	@CLOGD_BUILD=$(abspath $(BUILD)) tests/lint.sh

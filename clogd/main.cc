@@ -14,6 +14,7 @@
 
 #include "clogd/io/daemon.hh"
 #include "clogd/io/logging.hh"
+#include "proto/bytes.hh"
 #include "proto/control.hh"
 
 namespace {
@@ -44,6 +45,12 @@ int detach(int* ready) {
     return 0;
 }
 
+
+uint64_t boot_id() {
+    std::string text;
+    std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), text);
+    return proto::fnv1a(text) | 1;  // 0 means: not known
+}
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -81,6 +88,7 @@ int main(int argc, char** argv) {
     options.core.mark_cap = marks;
     options.core.lease_bytes = lease_mib << 20;
     options.core.alone_core = options.core.alone_core || options.solo;
+    options.core.boot = boot_id();
     options.core.incarnation = static_cast<uint64_t>(::getpid()) << 32 | static_cast<uint32_t>(::time(nullptr));
 
     int ready = -1;

@@ -177,7 +177,8 @@ bool regions_put(struct mirror_set *ms, struct region_entry *e, bool clear)
 	bool marked, gone = false;
 
 	spin_lock_irq(&b->lock);
-	marked = e->r.state == REGION_WARM;
+	/* In a cluster a region that lost its sync is still held until it is cleared. */
+	marked = e->r.state == REGION_WARM || (ms->cluster && e->r.state == REGION_UNSYNCED);
 	if (!e->r.pending && bio_list_empty(&e->waiting) &&
 	    (e->r.state == REGION_CLEAN || (clear && region_step(&e->r, REGION_UNMARK)))) {
 		spin_lock(&ms->lock);

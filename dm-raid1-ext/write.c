@@ -238,6 +238,12 @@ static void flush_marks(struct mirror_set *ms, struct list_head *marking)
 	}
 }
 
+/* A suspend that returns writes to the core, which sends them to the next table. */
+static bool gives_back(struct mirror_set *ms)
+{
+	return atomic_read(&ms->suspended) && dm_noflush_suspending(ms->ti);
+}
+
 /* Writes that cannot go on now: another node copies the region, or this one may not write. */
 static void try_again_later(struct mirror_set *ms, struct bio_list *later)
 {
@@ -245,7 +251,7 @@ static void try_again_later(struct mirror_set *ms, struct bio_list *later)
 
 	if (bio_list_empty(later))
 		return;
-	if (atomic_read(&ms->suspended) && dm_noflush_suspending(ms->ti)) {
+	if (gives_back(ms)) {
 		while ((bio = bio_list_pop(later))) {
 			bio->bi_status = BLK_STS_DM_REQUEUE;
 			bio_endio(bio);
@@ -279,7 +285,7 @@ void mirror_cold_writes(struct mirror_set *ms, struct bio_list *writes)
 		}
 		index = region_of(ms, bio);
 		if (ms->cluster)
-			wait = !cluster_log_may_write(ms->cluster);
+			wait = !cluster_log_may_write(ms->cluster) || gives_back(ms);
 		else
 			wait = log->is_remote_recovering &&
 			       log->is_remote_recovering(ms->log, index);

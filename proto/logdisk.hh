@@ -190,10 +190,11 @@ struct SlotMember {
 
 struct SlotHeader {
     uint64_t epoch = 0;
+    uint64_t boot = 0;  // names the owner's boot: marks of an earlier one have no kernel that would still be writing
     std::vector<SlotMember> members;
     template <class A>
     void fields(A& a) {
-        a(epoch), a(members);
+        a(epoch), a(boot), a(members);
     }
 };
 

@@ -86,9 +86,10 @@ struct Attach {
     uint8_t kept = 0;
     uint64_t state_epoch = 0;  // core logs: the epoch of the state this node still has, 0: none
     std::vector<Range> busy;
+    uint64_t boot = 0;  // names the node's boot: `kept` counts within one
     template <class A>
     void fields(A& a) {
-        a(transfer), a(have), a(params), a(kept), a(state_epoch), a(busy);
+        a(transfer), a(have), a(params), a(kept), a(state_epoch), a(busy), a(boot);
     }
 };
 struct Refuse {  // the answer to an Attach whose table differs

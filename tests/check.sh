@@ -36,7 +36,17 @@ build_in() { # folder, cmake options, targets
   cmake -S . -B "$folder" -G Ninja $options && ninja -C "$folder" -j "$jobs" "$@"
 }
 
-fuzz() {
+fuzz() { # at once
+  local target pids=() status=0
+  for target in "$@"; do
+    fuzz_one "$target" &
+    pids+=($!)
+  done
+  for pid in "${pids[@]}"; do wait "$pid" || status=1; done
+  return $status
+}
+
+fuzz_one() {
   local target=$1 corpus=$CLOGD_BUILD/corpus/$1
   mkdir -p "$corpus"
   FUZZ_TARGET=$target "$CLOGD_BUILD/fuzz/bin/clogd-fuzz" -max_total_time="${FUZZ_SECONDS:-10}" -print_final_stats=0 -close_fd_mask=1 -artifact_prefix="$corpus/crash-" "$corpus"
@@ -50,16 +60,19 @@ same_hash() {
   [ "$a" = "$b" ]
 }
 
-stories() {
-  local kernel=$1 story name
-  shift
+stories() { # kernel, target (stock or ours), stories
+  local kernel=$1 target=$2 story name on
+  shift 2
+  on="Linux $kernel"
+  [ "$target" = ours ] && on="$on, our target"
   for story in "$@"; do
     name=$(basename "$story" .py)
-    CLOGD_LAB_KERNEL=$kernel step "lab $name on Linux $kernel" timeout --foreground 600 python3 "$story"
+    CLOGD_LAB_KERNEL=$kernel CLOGD_LAB_TARGET=$target step "lab $name on $on" timeout --foreground 600 python3 "$story"
   done
 }
 
 step "build" build_in "$CLOGD_BUILD" -DCMAKE_BUILD_TYPE=RelWithDebInfo
+step "modules for every installed kernel" tests/build-modules.sh
 step "lint" tests/lint.sh
 step "unit tests" "$CLOGD_BUILD/bin/clogd-unit" --gtest_brief=1
 step "build with sanitizers" build_in "$CLOGD_BUILD/asan" "-DCMAKE_BUILD_TYPE=RelWithDebInfo -DCLOGD_SANITIZE=ON" clogd-unit clogd-sim clogd clogctl
@@ -69,10 +82,14 @@ step "simulator, $seeds seeds" tests/simulate.sh 1 "$seeds"
 step "simulator, the same seed gives the same trace" same_hash
 step "simulator, every planted bug is found" "$CLOGD_BUILD/bin/clogd-sim" --hunt --seeds 2000
 step "build of the fuzzers" env CC=clang CXX=clang++ bash -c "cmake -S . -B '$CLOGD_BUILD/fuzz' -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCLOGD_SANITIZE=ON -DCLOGD_FUZZ=ON && ninja -C '$CLOGD_BUILD/fuzz' -j $jobs clogd-fuzz"
-for target in wire ulog ctr slot state cluster; do step "fuzz $target" fuzz "$target"; done
+step "fuzz wire, ulog" fuzz wire ulog
+step "fuzz ctr, slot" fuzz ctr slot
+step "fuzz state, cluster" fuzz state cluster
 step "control socket and start-up" tests/control.sh
-stories 6.1 tests/lab/scenarios/*.py
-stories 6.12 tests/lab/scenarios/0[1357]-*.py
+stories 6.1 stock tests/lab/scenarios/*.py
+stories 6.1 ours tests/lab/scenarios/0[13578]-*.py
+stories 6.12 stock tests/lab/scenarios/0[13]-*.py tests/lab/scenarios/14-*.py
+stories 6.12 ours tests/lab/scenarios/0[15]-*.py
 
 echo
 [ $failed -eq 0 ] || printf 'failed: %s\n' "${names[@]}"

@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 build=${CLOGD_BUILD:-build}
 status=0
-mapfile -t sources < <(git ls-files '*.cc' '*.hh')
+mapfile -t sources < <(git ls-files '*.cc' '*.hh' 'dm-*/*.c' 'dm-*/*.h')
 clang-format --dry-run -Werror "${sources[@]}" || status=1
 mapfile -t scripts < <(git ls-files | while read -r f; do head -c 64 "$f" 2>/dev/null | head -n 1 | grep -qaE '^#!/bin/(ba|busybox )?sh' && echo "$f"; done)
 shellcheck -S warning "${scripts[@]}" ha-configs/ocf/clogd || status=1
@@ -14,7 +14,7 @@ if grep -nE '#include *[<"](boost/|corosync/|qb/|sys/|unistd|thread|chrono|iostr
   echo "clogd/core is to be free of I/O, clocks and threads" >&2
   status=1
 fi
-if git ls-files '*.cc' '*.hh' '*.sh' '*.py' 'ha-configs/*' | xargs grep -L 'SPDX-License-Identifier' | grep .; then
+if git ls-files '*.cc' '*.hh' '*.c' '*.h' '*.sh' '*.py' 'ha-configs/*' | xargs grep -L 'SPDX-License-Identifier' | grep .; then
   echo "these files lack their SPDX line" >&2
   status=1
 fi

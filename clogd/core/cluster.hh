@@ -32,7 +32,7 @@ class Cluster final : private LogHost {
     const std::map<std::string, std::unique_ptr<Log>>& logs() const { return logs_; }
     const Config& config() const override { return config_; }
     Config& config_mutable() { return config_; }
-    bool settled() const { return settled_; }
+    bool settled() const override { return settled_; }
     bool quorate() const override { return quorate_ && quorum_ring_ == ring_; }
     bool connected() const { return connected_; }
     std::vector<NodeId> processes() const;

@@ -192,12 +192,16 @@ enum class Planted : uint8_t {
     no_grace,                // a lost node's regions are handed out while it may still write
     forget_torn_on_restart,  // after a total crash only raw regions are read from the log disk
     early_full_count,        // the kernel is told that all is in sync before the log is in use
+    forget_held,             // a restarted daemon does not hear which regions the kernel has in use
+    long_lease,              // the write lease outlives the time that a lost node is given to stop
+    mark_unsynced,           // a mark is given for a region that is to be copied
     count_
 };
 
 struct Config {
     NodeId self = 0;
     uint64_t incarnation = 0;      // differs between runs of the daemon
+    uint64_t boot = 0;             // differs between boots of the machine
     TimeMs idle_unmark_ms = 3000;  // a region unwritten for so long loses its mark
     uint32_t mark_cap = 2048;      // sticky marks; beyond it the longest idle go first
     TimeMs dead_wait_ms = 1000;    // between losing sight of a node and copying what it had marked (fencing ends it early)

@@ -82,6 +82,7 @@ void Log::send_attach() {
     a.have = chunks_have_;
     a.params = params_;
     a.kept = kept_;
+    a.boot = host_.config().boot;
     a.state_epoch = has_state_ && !params_.has_disk ? state_.epoch : 0;
     RangeSet busy = my_kernel_regions();
     busy.coarsen(wire::kRangesPerMessage);
@@ -166,20 +167,28 @@ void Log::own_slot_read(const ev::DiskDone& e, bool header) {
             return;
         }
     }
-    bool found = false;
+    bool mine = false, of_earlier_boot = false, damaged = false;
     for (size_t at = 0; e.ok && !header && at + disk::kSlotBytes <= e.data.size(); at += disk::kSlotBytes) {
         proto::ByteView image(e.data.data() + at, disk::kSlotBytes);
         if (slot_owner(image) != host_.config().self) continue;
         SlotContent c = read_slot(hash, host_.config().self, image, params_.regions());
-        found = c.trusted;
-        uncertain_.add(c.marks);
+        if (!c.trusted) {
+            damaged = true;
+        } else if (c.header.boot != host_.config().boot) {
+            of_earlier_boot = true;
+        } else {
+            mine = true;
+            uncertain_.add(c.marks);
+        }
     }
+    // A table that was not in use before the predecessor died: what is marked is of a kernel that is gone.
+    if (of_earlier_boot && !mine && !damaged) kept_ = false;
     for (const Range& range : uncertain_.ranges())
         for (uint32_t i = 0; i < range.count && !everything_marked_; ++i) {
             if (marks_.size() >= disk::kMaxMarks / 2) everything_marked_ = true;
             else marks_.use(range.start + i);
         }
-    if (!found) {
+    if (kept_ && (!mine || damaged)) {
         everything_marked_ = true;
         uncertain_.add(Range{0, params_.regions()});
     }
@@ -364,7 +373,7 @@ void Log::form_from_disk(const Bytes& bytes) {
                     ms.status = present ? Member::demoted : Member::absent;
                     ms.slot = m.slot;
                     ms.join_epoch = m.join_epoch;
-                    if (wrote) ms.busy = f->content.marks;
+                    if (wrote) ms.busy = f->content.marks, ms.boot = f->content.header.boot;
                     s.members[m.node] = std::move(ms);
                 } else if (is_self) {
                     MemberState ms;
@@ -421,6 +430,7 @@ void Log::form_from_disk(const Bytes& bytes) {
         return;
     }
     me.status = Member::joining;
+    me.boot = cfg.boot;
     if (kept_) me.busy = my_kernel_regions();
     s.members[cfg.self] = std::move(me);
     ++s.epoch;
@@ -482,6 +492,7 @@ void Log::form_from_memory() {
     expect_frozen(s);
     MemberState& me = s.members[cfg.self];
     me.status = Member::joining;
+    me.boot = cfg.boot;
     me.lease.clear();
     me.join_epoch = ++s.epoch;
     if (kept_) me.busy = my_kernel_regions();
@@ -828,13 +839,15 @@ void Log::apply_attach(NodeId node, const wire::Attach& a) {
             return;
         }
         bool traces = m.status != Member::joining || !m.busy.empty();
-        if (!a.kept && traces) {
+        const bool kept = a.kept && (m.boot == 0 || m.boot == a.boot);  // 0: not known
+        if (!kept && traces) {
             // It starts afresh: what it had marked in its last life must be known before its slot is used again. It asks again.
             if (m.status != Member::lost && m.status != Member::lost_unread) lose(node, m, Member::lost_unread, true);
             m.no_grace = 1;
             return;
         }
         m.status = Member::joining;
+        m.boot = a.boot;
         m.busy = RangeSet(a.busy);
         m.busy.add(m.marks);
         m.lease.clear();
@@ -853,6 +866,7 @@ void Log::apply_attach(NodeId node, const wire::Attach& a) {
         MemberState m;
         m.slot = slot;
         m.join_epoch = state_.epoch + 1;
+        m.boot = a.boot;
         m.busy = RangeSet(a.busy);
         state_.members[node] = std::move(m);
     }
@@ -943,7 +957,6 @@ void Log::apply_settle(const Settle& view) {
 }
 
 void Log::settle(const Settle& view) {
-    settled_ = true;
     last_view_ = view;
     for (auto& [node, t] : transfers_) t.sent = t.next;
     const bool stays = view.authority.contains(host_.config().self);
@@ -1003,7 +1016,6 @@ void Log::settle(const Settle& view) {
 }
 
 void Log::unsettle() {
-    settled_ = false;
     if (phase_ == Phase::detached) has_state_ = false;  // a state that was closed may be overtaken unseen
 }
 
@@ -1042,6 +1054,7 @@ void Log::membership_changed() {
     if (!slot_) return;
     disk::SlotHeader h;
     h.epoch = state_.epoch;
+    h.boot = host_.config().boot;
     for (const auto& [node, m] : state_.members) h.members.push_back({node, m.slot, m.join_epoch});
     slot_->set_unsynced(state_.torn, state_.raw);
     slot_->set_header(h);
@@ -1204,6 +1217,7 @@ void Log::pump() {
         serve_transfers();
         plan_copies();
         answer_held();
+        serve_channel();
         if (!params_.has_disk) send_marks();
         for (Held& h : resumes_) answer(h.call, 0);
         resumes_.clear();
@@ -1233,7 +1247,7 @@ void Log::pump() {
         phase_ = Phase::leaving;
         host_.send(uuid_, wire::Detach{});
     }
-    tell_kernel();
+    tell_state();
 }
 
 }  // namespace clogd

@@ -48,6 +48,7 @@ struct LogHost {
     virtual TimeMs now() const = 0;
     virtual const Config& config() const = 0;
     virtual bool quorate() const = 0;
+    virtual bool settled() const = 0;  // who is there, and who was lost, is decided
     virtual bool node_in_view(NodeId node) const = 0;  // its daemon is there
     virtual bool node_in_ring(NodeId node) const = 0;  // its machine is there
     virtual bool node_lists_log(NodeId node, const std::string& uuid) const = 0;
@@ -194,7 +195,8 @@ class Log {
 
     // log_channel.cc
     void channel_opened(bool on, bool copes);
-    void tell_kernel();
+    void serve_channel();
+    void tell_state();
     void tell(uint16_t type, const RangeSet& set);
     void take_held();
     void answer_channel_marks();
@@ -221,7 +223,6 @@ class Log {
     bool has_state_ = false;
     std::map<uint64_t, Instance> instances_;
     uint64_t live_luid_ = 0;
-    bool settled_ = false;  // who is there, and who was lost, is decided
     proto::wire::Params params_;
     std::string device_, trouble_;
     bool former_ = false;

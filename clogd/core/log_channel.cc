@@ -22,6 +22,7 @@ constexpr TimeMs kSoloLeaseMs = 5000;
 
 TimeMs Log::write_lease_ms() const {
     TimeMs wait = host_.config().dead_wait_ms;
+    if (host_.config().planted == Planted::long_lease) wait *= 20;
     return wait ? std::max<TimeMs>(1, wait * 3 / 4) : kSoloLeaseMs;
 }
 
@@ -92,6 +93,7 @@ void Log::take_held() {
     if (!channel_.held_complete) return;
     channel_.held_complete = false;
     RangeSet held = std::exchange(channel_.held, {});
+    if (host_.config().planted == Planted::forget_held) held.clear();
     RangeSet drop = my_busy_;
     drop.remove(tainted_);
     drop.remove(held);
@@ -115,7 +117,7 @@ void Log::answer_channel_marks() {
     RangeSet refuse;
     for (const Range& range : std::exchange(channel_.asked, {}).ranges())
         for (Region r = range.start; r < range.end(); ++r) {
-            if ((state_.unsynced(r) || state_.leased(r)) && !marks_.used(r)) {
+            if ((state_.unsynced(r) || state_.leased(r)) && !marks_.used(r) && host_.config().planted != Planted::mark_unsynced) {
                 refuse.add(Range{r, 1});
                 continue;
             }
@@ -142,39 +144,43 @@ void Log::answer_channel_marks() {
     }
 }
 
-void Log::tell_kernel() {
-    if (!channel_.on || !live_luid_ || phase_ == Phase::detached) return;
-    if (phase_ == Phase::active) {
-        take_held();
-        if (!channel_.told_all || channel_.told_applied != state_.applied) {
-            channel_.told_applied = state_.applied;
-            RangeSet now = state_.torn;
-            now.add(state_.raw);
-            RangeSet fresh = now, gone = channel_.told_unsynced;
-            if (!channel_.told_all) gone.add(Range{0, params_.regions()});
-            channel_.told_all = true;
-            gone.remove(now);
-            fresh.remove(channel_.told_unsynced);
-            tell(CLOG_UNSYNCED, fresh);
-            tell(CLOG_SYNCED, gone);
-            channel_.told_unsynced = std::move(now);
-            channel_.wants.remove(gone);
-        }
-        RangeSet close = my_busy_.intersect(channel_.told_unsynced);
-        close.remove(tainted_);
-        channel_.told_close = channel_.told_close.intersect(close);
-        RangeSet fresh = close;
-        fresh.remove(channel_.told_close);
-        tell(CLOG_CLOSE, fresh);
-        channel_.told_close = std::move(close);
-        for (const Range& r : channel_.wants.ranges())
-            for (uint32_t i = 0; i < r.count; ++i)
-                if (state_.unsynced(r.start + i)) wanted(r.start + i);
-        answer_channel_marks();
-        record_lost();
+// While active: what changed since the kernel was told last, and the answers to what it asked.
+void Log::serve_channel() {
+    if (!channel_.on || !live_luid_) return;
+    take_held();
+    if (!channel_.told_all || channel_.told_applied != state_.applied) {
+        channel_.told_applied = state_.applied;
+        RangeSet now = state_.torn;
+        now.add(state_.raw);
+        RangeSet fresh = now, gone = channel_.told_unsynced;
+        if (!channel_.told_all) gone.add(Range{0, params_.regions()});
+        channel_.told_all = true;
+        gone.remove(now);
+        fresh.remove(channel_.told_unsynced);
+        tell(CLOG_UNSYNCED, fresh);
+        tell(CLOG_SYNCED, gone);
+        channel_.told_unsynced = std::move(now);
+        channel_.wants.remove(gone);
     }
+    RangeSet close = my_busy_.intersect(channel_.told_unsynced);
+    close.remove(tainted_);
+    channel_.told_close = channel_.told_close.intersect(close);
+    RangeSet fresh = close;
+    fresh.remove(channel_.told_close);
+    tell(CLOG_CLOSE, fresh);
+    channel_.told_close = std::move(close);
+    for (const Range& r : channel_.wants.ranges())
+        for (uint32_t i = 0; i < r.count; ++i)
+            if (state_.unsynced(r.start + i)) wanted(r.start + i);
+    answer_channel_marks();
+    record_lost();
+}
+
+// What the kernel may do at all. Renewing it is the write lease.
+void Log::tell_state() {
+    if (!channel_.on || !live_luid_ || phase_ == Phase::detached) return;
     uint32_t state = phase_ == Phase::active ? CLOG_STATE_ACTIVE : 0;
-    if (!settled_) state |= CLOG_STATE_PRIMARY_ONLY;
+    if (!host_.settled()) state |= CLOG_STATE_PRIMARY_ONLY;
     if (log_failed_) state |= CLOG_STATE_LOG_FAILED;
     for (const auto& [node, m] : state_.members)
         if (m.status == Member::lost_unread || m.status == Member::absent_unread) state |= CLOG_STATE_PRIMARY_ONLY;

@@ -84,7 +84,11 @@ void Log::apply_lease(NodeId sender, const wire::Lease& l) {
     m.lease.add(granted);
     if (sender != host_.config().self || phase_ != Phase::active) return;
     if (!l.want.empty()) lease_asked_ = false;
-    if (!granted.empty()) {
+    if (!granted.empty() && copy_busy_) {  // a cancel is under way, and with it this would be given up but copied
+        RangeSet given(result_.given_up);
+        given.add(granted);
+        result_.given_up = given.ranges();
+    } else if (!granted.empty()) {
         ++counters_.leases;
         begin_copy(granted);
     } else if (!l.want.empty()) {

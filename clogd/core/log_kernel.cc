@@ -329,9 +329,10 @@ void Log::call(const Call& call) {
                 if (!region_ok(call.u64(i))) return;
             }
             // A MARK is answered when it is durable, not at the FLUSH behind it: a daemon that dies between the two would have
-            // promised what its successor cannot know. The FLUSH itself then has nothing left to do.
+            // promised what its successor cannot know. The FLUSH itself then has nothing left to do; but the kernel writes when it
+            // is answered, so one for marks of an earlier standing waits with everything else (I4).
             counters_.marks += call.u64_count();
-            if (call.u64_count() == 0) {
+            if (call.u64_count() == 0 && (phase_ == Phase::active || my_kernel_regions().empty())) {
                 answer(call, 0);
                 break;
             }

@@ -32,6 +32,7 @@ struct MemberState {
     uint16_t slot = 0;
     uint8_t no_grace = 0;  // a lost node that is known to be unable to write
     uint64_t join_epoch = 0;
+    uint64_t boot = 0;  // of its machine; 0: not known
     RangeSet busy;   // its kernel may write here without asking
     RangeSet lease;  // it copies these
     RangeSet marks;  // that no log disk holds
@@ -192,7 +193,7 @@ struct LogState {
     static void member_fields(A& a, MemberState& m) {
         a(m.status), a(m.slot), a(m.no_grace), a(m.join_epoch);
         set_fields(a, m.busy), set_fields(a, m.lease), set_fields(a, m.marks);
-        a(m.mark_seq), a(m.trouble), a(m.failures);
+        a(m.mark_seq), a(m.trouble), a(m.failures), a(m.boot);
     }
     bool bound() {
         bool joined = false;

@@ -71,7 +71,9 @@ struct ChannelDevice::Impl : std::enable_shared_from_this<ChannelDevice::Impl> {
                     log(out::Level::error,
                         fmt::format("the kernel speaks version {} of the channel, this clogd version {}: install the same of both", f.value, CLOG_CHANNEL_VERSION));
                 return;
-            case CLOG_CREATE: create(f, {reinterpret_cast<const char*>(items), f.count}); return;
+            case CLOG_CREATE:
+                if (sizeof f + f.count <= f.bytes) create(f, {reinterpret_cast<const char*>(items), f.count});
+                return;
             case CLOG_RESUME: call(f, Request::resume); return;
             case CLOG_SUSPEND: call(f, Request::postsuspend); return;
             case CLOG_DESTROY:

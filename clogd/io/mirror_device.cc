@@ -83,8 +83,11 @@ std::optional<std::vector<MirrorDevice>> scan_mirrors(std::string* error) {
             void* next = nullptr;
             do {
                 next = dm_get_next_target(table.get(), next, &start, &length, &type, &params);
-                if (!type || !params || std::strcmp(type, "mirror") != 0) continue;
-                if (auto m = parse_mirror(names->name, length, params)) out.push_back(std::move(*m));
+                if (!type || !params || std::strncmp(type, "mirror", 6) != 0) continue;  // ours may be loaded under another name
+                if (auto m = parse_mirror(names->name, length, params)) {
+                    m->target = type;
+                    out.push_back(std::move(*m));
+                }
             } while (next);
         }
         if (!names->next) break;
@@ -124,7 +127,7 @@ int reload_device(const MirrorDevice& mirror) {
     std::lock_guard lock(dm_lock);
     dm_log_with_errno_init(quiet);
     DmTask load(dm_task_create(DM_DEVICE_RELOAD));
-    if (!load || !dm_task_set_name(load.get(), mirror.name.c_str()) || !dm_task_add_target(load.get(), 0, mirror.sectors, "mirror", mirror.params.c_str()) ||
+    if (!load || !dm_task_set_name(load.get(), mirror.name.c_str()) || !dm_task_add_target(load.get(), 0, mirror.sectors, mirror.target.c_str(), mirror.params.c_str()) ||
         !dm_task_run(load.get()))
         return errno ? -errno : -EIO;
     return 0;

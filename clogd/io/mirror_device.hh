@@ -18,6 +18,7 @@ struct Leg {
 
 struct MirrorDevice {
     std::string name;  // of the dm device
+    std::string target = "mirror";
     std::string log_uuid;
     std::string ctr;  // what the kernel would send with CTR
     uint64_t sectors = 0;

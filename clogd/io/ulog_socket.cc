@@ -22,7 +22,6 @@ namespace ulog = proto::ulog;
 
 namespace {
 constexpr int kReceiveBuffer = 4 << 20;
-constexpr int kBatch = 64;  // frames per wake-up, so that other events get their turn
 }  // namespace
 
 struct UlogSocket::Impl {
@@ -49,41 +48,36 @@ struct UlogSocket::Impl {
             wait();
         });
     }
+    // One frame per wake-up: a mirror's worker asks one thing at a time, so a second read would mostly find nothing.
     void receive() {
         alignas(nlmsghdr) std::array<uint8_t, 16384> buffer;
-        for (int i = 0; i < kBatch; ++i) {
-            sockaddr_nl from{};
-            socklen_t from_size = sizeof from;
-            ssize_t n = ::recvfrom(fd.native_handle(), buffer.data(), buffer.size(), 0, reinterpret_cast<sockaddr*>(&from), &from_size);
-            if (n < 0 && errno == ENOBUFS) {
-                ++counters.overflows;
-                log(out::Level::warning, "the kernel's requests came faster than they were read and some are lost: the kernel repeats them after 15 s");
-                continue;
-            }
-            if (n < 0) return;
-            if (from.nl_pid != 0) {  // a process, not the kernel
-                ++counters.foreign;
-                continue;
-            }
-            nlmsghdr header;
-            if (static_cast<size_t>(n) < sizeof header) {
-                ++counters.malformed;
-                continue;
-            }
-            std::memcpy(&header, buffer.data(), sizeof header);
-            if (header.nlmsg_len < sizeof header || header.nlmsg_len > static_cast<size_t>(n)) {
-                ++counters.malformed;
-                continue;
-            }
-            std::string why;
-            auto call = ulog::decode(proto::ByteView(buffer.data() + sizeof header, header.nlmsg_len - sizeof header), &why);
-            if (!call) {
-                if (++counters.malformed < 10) log(out::Level::warning, fmt::format("ignored a netlink message {}", why));
-                continue;
-            }
-            ++counters.received;
-            on_call(*call);
+        sockaddr_nl from{};
+        socklen_t from_size = sizeof from;
+        ssize_t n = ::recvfrom(fd.native_handle(), buffer.data(), buffer.size(), 0, reinterpret_cast<sockaddr*>(&from), &from_size);
+        if (n < 0) {
+            if (errno != ENOBUFS) return;
+            ++counters.overflows;
+            log(out::Level::warning, "the kernel's requests came faster than they were read and some are lost: the kernel repeats them after 15 s");
+            return;
         }
+        if (from.nl_pid != 0) {  // a process, not the kernel
+            ++counters.foreign;
+            return;
+        }
+        nlmsghdr header;
+        if (static_cast<size_t>(n) >= sizeof header) std::memcpy(&header, buffer.data(), sizeof header);
+        if (static_cast<size_t>(n) < sizeof header || header.nlmsg_len < sizeof header || header.nlmsg_len > static_cast<size_t>(n)) {
+            ++counters.malformed;
+            return;
+        }
+        std::string why;
+        auto call = ulog::decode(proto::ByteView(buffer.data() + sizeof header, header.nlmsg_len - sizeof header), &why);
+        if (!call) {
+            if (++counters.malformed < 10) log(out::Level::warning, fmt::format("ignored a netlink message {}", why));
+            return;
+        }
+        ++counters.received;
+        on_call(*call);
     }
     void answer(const ulog::Reply& reply) {
         proto::Bytes body = ulog::encode(reply);

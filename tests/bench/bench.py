@@ -32,16 +32,16 @@ def at_most(name, value, target, unit):
     result(name, round(value, 3) if isinstance(value, float) else value, unit, f"at most {target}", value <= target)
 
 
-def fio(node, path, depth, offset="0", size="200m"):
+def fio(node, path, depth, offset="0", size="200m", rw="randwrite", bs="4k"):
     """Started; the returned function gives IOPS."""
-    wait = node.background(f"fio --name=x --filename={path} --direct=1 --ioengine=libaio --rw=randwrite --bs=4k --iodepth={depth} --offset={offset} --size={size} "
+    wait = node.background(f"fio --name=x --filename={path} --direct=1 --ioengine=libaio --rw={rw} --bs={bs} --iodepth={depth} --offset={offset} --size={size} "
                            f"--runtime={SECONDS} --time_based --ramp_time=1 --output-format=json --norandommap --randrepeat=0", 180)
 
     def iops():
         status, out = wait()
         if status:
             raise LabError(f"fio: {out}")
-        return json.loads(out[out.index("{"):])["jobs"][0]["write"]["iops"]
+        return json.loads(out[out.index("{"):])["jobs"][0]["read" if "read" in rw else "write"]["iops"]
     return iops
 
 
@@ -85,6 +85,52 @@ def writes(lab):
         alone = m["ours", depth] / m["raw", depth]
         for i in (0, 1):
             at_least(f"two nodes writing, depth {depth}: node {i + 1}'s share of the raw disk against alone", m["ours2", depth, i] / m["raw2", depth, i] / alone, 0.8)
+
+
+def target(lab):
+    """Our target beside the stock one, each over the same legs in turn."""
+    one = lab.node(1)
+    for n in lab.nodes:
+        n.use_our_mirror(target_name="mirror-ext")
+        n.run("modprobe dm-mirror")
+        wait_for("the channel", lambda n=n: n.run("grep -c clogd /proc/misc; ls -l /proc/$(pgrep -x clogd)/fd").count("/dev/clogd"))
+    mirror = Mirror(lab, extra="nosync", uuid="LVM-ext")
+    rs = mirror.region // 512
+    legs = f"2 {mirror.leg_words()} 1 handle_errors"
+    tables = {"stock": f"mirror core 2 {rs} nosync {legs}", "ours": f"mirror-ext core 2 {rs} nosync {legs}",
+              "shared": f"mirror-ext cluster 5 {mirror.uuid} disk {lab.path('log')} {rs} nosync {legs}"}
+    work = (("4 KiB random writes, depth 1", 1, "randwrite", "4k"), ("4 KiB random writes, depth 16", 16, "randwrite", "4k"),
+            ("512 KiB writes, depth 4", 4, "randwrite", "512k"), ("4 KiB random reads, depth 16", 16, "randread", "4k"))
+    samples = {}
+    one.run(f"dd if=/dev/zero of={lab.path('log')} bs=1M count=8 oflag=direct 2>&1")
+    for n in range(ROUNDS):
+        say(f"target, round {n + 1} of {ROUNDS}")
+        for what in ("raw", "stock", "ours", "shared"):
+            path = lab.path("raw")
+            if what != "raw":
+                nodes = lab.nodes if what == "shared" else [one]
+                for node in nodes:
+                    node.run(f"dmsetup create t --table '0 {mirror.sectors} {tables[what]}'")
+                path = "/dev/mapper/t"
+                wait_for("the mirror in sync", lambda: f" {mirror.regions}/{mirror.regions} " in one.run("dmsetup status t"))
+                fio(one, path, 16)()  # regions are warm
+            for name, depth, rw, bs in work:
+                samples.setdefault((what, name), []).append(fio(one, path, depth, rw=rw, bs=bs)())
+            if what != "raw":
+                for node in nodes:
+                    node.run("dmsetup remove --retry t")
+    m = {k: statistics.median(v) for k, v in samples.items()}
+    for name, depth, rw, bs in work:
+        say(f"{name}: raw {m['raw', name]:.0f}, stock `core` {m['stock', name]:.0f}, ours `core` {m['ours', name]:.0f}, ours `cluster` {m['shared', name]:.0f} IOPS")
+        least = 1.0 if rw == "randread" else 2.0 if bs == "512k" else 1.3
+        at_least(f"{name}: our target against the stock one, `core` log", m["ours", name] / m["stock", name], least)
+        at_least(f"{name}: `cluster` log against `core`, our target, warm", m["shared", name] / m["ours", name], 0.97)
+        if name.endswith("depth 1"):
+            at_least(f"{name}: our target with a `cluster` log against the raw disk", m["shared", name] / m["raw", name], 0.8)
+        else:
+            result(f"{name}: our target with a `cluster` log against the raw disk", round(m["shared", name] / m["raw", name], 3), "of it", "-", None)
+    for n in lab.nodes:
+        n.run("rmmod dm_raid1_ext; true")
 
 
 def counts(lab):
@@ -177,8 +223,8 @@ def large(lab):
 
 def tell(lab):
     lab.start_cluster()
-    only = os.environ.get("ONLY", "counts,first_copy,writes,deaths,large").split(",")
-    for part in (counts, first_copy, writes, deaths, large):
+    only = os.environ.get("ONLY", "counts,first_copy,writes,deaths,large,target").split(",")
+    for part in (counts, first_copy, writes, deaths, large, target):
         if part.__name__ in only:
             say(f"--- {part.__name__}")
             part(lab)

@@ -14,8 +14,16 @@ namespace sim {
 
 class ChannelMirror final : public Kernel {
   public:
-    ChannelMirror(KernelHost& host, NodeId node, size_t index, std::string uuid, std::string ctr, uint32_t regions, uint32_t id)
-        : host_(host), node_(node), index_(index), uuid_(std::move(uuid)), ctr_(std::move(ctr)), id_(id), flags_(regions), pending_((picture_chunks(regions) + 31) / 32) {
+    ChannelMirror(KernelHost& host, NodeId node, size_t index, std::string uuid, std::string ctr, uint32_t regions, uint32_t id, uint64_t idle_us)
+        : host_(host),
+          node_(node),
+          index_(index),
+          uuid_(std::move(uuid)),
+          ctr_(std::move(ctr)),
+          id_(id),
+          idle_us_(idle_us),
+          flags_(regions),
+          pending_((picture_chunks(regions) + 31) / 32) {
         picture_.regions = regions;
         picture_.flags = flags_.data();
         picture_.pending = pending_.data();
@@ -205,7 +213,7 @@ class ChannelMirror final : public Kernel {
     void sweep() {
         host_.after(100'000, guard([this] {
                         for (auto& [r, e] : entries_)
-                            if (e.r.state == REGION_WARM && !e.r.pending && host_.now_us() - e.used > 150'000) {
+                            if (e.r.state == REGION_WARM && !e.r.pending && host_.now_us() - e.used > idle_us_) {
                                 step(e, REGION_UNMARK);
                                 if (picture_clear(&picture_, r)) poke();
                             }
@@ -218,6 +226,7 @@ class ChannelMirror final : public Kernel {
     size_t index_;
     std::string uuid_, ctr_;
     uint32_t id_, serial_ = 0;
+    uint64_t idle_us_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
     std::vector<unsigned char> flags_;
     std::vector<clog_u32> pending_;

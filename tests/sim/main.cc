@@ -20,7 +20,10 @@ constexpr const char* kPlanted[] = {"none",
                                     "skip-busy-report",
                                     "no-grace",
                                     "forget-torn-on-restart",
-                                    "early-full-count"};
+                                    "early-full-count",
+                                    "forget-held",
+                                    "long-lease",
+                                    "mark-unsynced"};
 static_assert(std::size(kPlanted) == static_cast<size_t>(clogd::Planted::count_));
 }  // namespace
 

@@ -208,7 +208,8 @@ class World final : public KernelHost {
                 if (!me.up || me.life != life) return;
                 const Mirror& m = mirrors_[i];
                 if (rng_.chance(m.channel_permille))
-                    me.logs[i].kernel = std::make_unique<ChannelMirror>(*this, id, i, m.uuid, ctr(m), m.regions, static_cast<uint32_t>(life * 100 + i + 1));
+                    me.logs[i].kernel =
+                        std::make_unique<ChannelMirror>(*this, id, i, m.uuid, ctr(m), m.regions, static_cast<uint32_t>(life * 100 + i + 1), rng_.between(100, 1500) * 1000);
                 else me.logs[i].kernel = std::make_unique<KernelMirror>(*this, id, m.uuid, ctr(m), m.regions, (life + 1000) << 32 | (i + 1));
                 me.logs[i].kernel->activate();
             });
@@ -223,6 +224,7 @@ class World final : public KernelHost {
         Config c;
         c.self = node.id;
         c.incarnation = life;
+        c.boot = node.life;
         c.idle_unmark_ms = 400;
         c.mark_cap = 24;
         c.dead_wait_ms = kDeadWaitMs;

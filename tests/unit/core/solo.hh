@@ -21,6 +21,7 @@ struct Solo {
     uint32_t seq = 0;
     std::vector<Reply> replies;
     std::vector<std::string> notes;
+    std::vector<out::Tell> told;
     uint64_t sends = 0, disk_writes = 0, flushes = 0;
     bool disk_ok = true, hold_writes = false, legs_ok = true, hold_copies = false;
     std::deque<Event> held_writes, held_copies;
@@ -79,6 +80,7 @@ struct Solo {
     void act(out::CopyCancel& o) { todo.push_back(ev::CopyIdle{o.uuid}); }
     void act(out::Drain& o) { todo.push_back(ev::Drained{o.uuid, true, {}}); }
     void act(out::Note& o) { notes.push_back(o.text); }
+    void act(out::Tell& o) { told.push_back(o); }
     template <class T>
     void act(T&) {}
     void release_writes() {
@@ -126,6 +128,32 @@ struct Solo {
     const Log& live(const std::string& ctr = "131072 clustered-disk /dev/log 1024", uint64_t luid = 1) {
         ask(Request::ctr, text(ctr), luid);
         ask(Request::resume, {}, luid);
+        return *cluster.logs().at("LVM-x");
+    }
+    // The same by the channel: a kernel that is told.
+    uint32_t by_channel(Request type, Bytes data = {}) {
+        Call c;
+        c.luid = 1;
+        c.uuid = "LVM-x";
+        c.seq = ++seq;
+        c.type = type;
+        c.data = std::move(data);
+        c.channel = c.copes = true;
+        step(ev::Call{c});
+        return seq;
+    }
+    void tell(ev::Regions::What what, std::vector<Range> ranges) { step(ev::Regions{1, "LVM-x", what, std::move(ranges)}); }
+    // Regions that were told with a frame of this type since the last look.
+    RangeSet heard(uint16_t type) {
+        RangeSet out;
+        for (const out::Tell& t : told)
+            if (t.type == type) out.add(t.ranges);
+        std::erase_if(told, [&](const out::Tell& t) { return t.type == type; });
+        return out;
+    }
+    const Log& live_by_channel(const std::string& ctr = "131072 clustered-disk /dev/log 1024 nosync") {
+        by_channel(Request::ctr, text(ctr));
+        by_channel(Request::resume);
         return *cluster.logs().at("LVM-x");
     }
     bool noted(const std::string& part) const {
