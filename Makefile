@@ -8,7 +8,7 @@ FIRST ?= 1000000
 STORY ?=
 NODES ?= 3
 
-.PHONY: help deps build modules check demo bench lab torture install uninstall install-modules uninstall-modules fmt lint
+.PHONY: help deps build modules check check-debug demo bench lab torture install uninstall install-modules uninstall-modules fmt lint
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1@\2/' | column -t -s@
@@ -28,6 +28,9 @@ modules: $(BUILD)/.deps-modules ## build dm-raid1-ext and dm-log-cluster for eve
 
 check: $(BUILD)/.deps-modules $(BUILD)/.deps-build $(BUILD)/.deps-check $(BUILD)/.deps-lab ## everything that must hold: lint, unit tests, sanitizers, fuzzing, 10,000 simulated clusters, the lab
 	@CLOGD_BUILD=$(abspath $(BUILD)) tests/check.sh
+
+check-debug: $(BUILD)/.deps-lab $(BUILD)/.deps-modules ## the modules in a kernel with KASAN, lockdep, kmemleak (built once)
+	@CLOGD_BUILD=$(abspath $(BUILD)) tests/check-debug.sh
 
 demo: build $(BUILD)/.deps-lab ## three real kernels share a mirror and lose a node in the middle of writing
 	@CLOGD_BUILD=$(abspath $(BUILD)) python3 tests/lab/demo.py
@@ -57,7 +60,7 @@ install-modules: modules ## put the modules in place of the kernel's own mirror 
 	@for d in $(BUILD)/modules/*/; do \
 	  release=$$(basename $$d); \
 	  install -D -m 644 -t $(DESTDIR)/lib/modules/$$release/updates/clogd $$d/dm-log-cluster.ko $$d/dm-raid1-ext.ko; \
-	  depmod $(if $(DESTDIR),-b $(DESTDIR)) $$release; \
+	  [ -n "$(DESTDIR)" ] || depmod $$release; \
 	done
 	install -D -m 644 ha-configs/modprobe.d/dm-raid1-ext.conf $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf
 
@@ -67,7 +70,7 @@ uninstall-modules: ## give the kernel's own mirror target its place back
 	  [ -d $$d ] || continue; \
 	  release=$$(basename $$(dirname $$(dirname $$d))); \
 	  rm -rf $$d; rmdir --ignore-fail-on-non-empty $$(dirname $$d); \
-	  depmod $(if $(DESTDIR),-b $(DESTDIR)) $$release; \
+	  [ -n "$(DESTDIR)" ] || depmod $$release; \
 	done
 
 fmt: $(BUILD)/.deps-check ## format the sources

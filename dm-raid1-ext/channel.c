@@ -152,8 +152,7 @@ static ssize_t channel_read(struct file *file, char __user *to, size_t room, lof
 		while (room - done >= CLOG_FRAME_MAX && (bytes = next_frame())) {
 			if (copy_to_user(to + done, channel.room, bytes)) {
 				mutex_unlock(&channel.lock);
-				return -EFAULT; /* the daemon is broken; the next one is told
-						   everything */
+				return -EFAULT; /* a broken daemon: the next one is told again */
 			}
 			done += bytes;
 		}

@@ -193,6 +193,7 @@ static int parse_number(const char *text, unsigned int *value)
 static struct dm_dirty_log *create_log(struct dm_target *ti, unsigned int argc, char **argv,
 				       unsigned int *used)
 {
+	const char *before = ti->error;
 	struct dm_dirty_log *log;
 	unsigned int count;
 
@@ -209,7 +210,7 @@ static struct dm_dirty_log *create_log(struct dm_target *ti, unsigned int argc, 
 		return NULL;
 	}
 	log = dm_dirty_log_create(argv[0], ti, mirror_flush_legs, count, argv + 2);
-	if (!log)
+	if (!log && ti->error == before) /* else the log has said more */
 		ti->error = "Error creating mirror dirty log";
 	*used = 2 + count;
 	return log;
@@ -558,8 +559,10 @@ static struct leg *find_leg(struct mirror_set *ms, const char *name)
 	return !parse_number(name, &number) && number < ms->nr_legs ? &ms->legs[number] : NULL;
 }
 
-/* Every leg is taken for healthy again: what they missed is copied, and writes that were held are
- * tried once more. */
+/*
+ * Every leg is taken for healthy again: what they missed is copied, and writes that were held are
+ * tried once more.
+ */
 static void restore_legs(struct mirror_set *ms)
 {
 	struct mirror_io *io;

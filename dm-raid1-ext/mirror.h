@@ -115,8 +115,7 @@ struct mirror_set {
 	atomic_t copies; /* under way */
 	unsigned int copy_from;
 	wait_queue_head_t copies_ended;
-	unsigned long *missed; /* regions that lost their sync here; copied again when every leg is
-				  healthy */
+	unsigned long *missed; /* regions that lost their sync here, until every leg is healthy */
 	atomic64_t missed_count;
 	u64 missed_next;
 	u64 rate_kib; /* of copying, per second; 0: as fast as it goes */

@@ -176,6 +176,7 @@ clog_u32 picture_tell(struct picture *p, clog_u16 *type, clog_u32 *more, struct 
 		{ CLOG_CLEAR, R_CLEAR, R_CLEAR, 0 },
 		{ CLOG_MARK, R_MARK, R_MARK, R_ASKED },
 		{ CLOG_WANT, R_WANT, 0, 0 },
+		{ 0 },
 	};
 	clog_u32 chunks = picture_chunks(p->regions), chunk, n, i;
 
@@ -200,7 +201,7 @@ clog_u32 picture_tell(struct picture *p, clog_u16 *type, clog_u32 *more, struct 
 		}
 		if (!chunk_pending(p, chunk))
 			continue;
-		while (p->order < sizeof(order) / sizeof(order[0])) {
+		while (order[p->order].type) {
 			i = p->order++;
 			n = collect(p, chunk, order[i].what, order[i].drop, order[i].add, ranges);
 			if (n) {

@@ -22,8 +22,7 @@ static struct leg *choose(struct mirror_set *ms, sector_t sector, unsigned long 
 		if (tried & BIT(i))
 			continue;
 		if (!leg_alive(leg)) {
-			last = last ?: leg; /* what is in sync is good there, too: better than an
-					       error */
+			last = last ?: leg; /* what is in sync is good there, too */
 			continue;
 		}
 		if (preferred == i)

@@ -72,8 +72,10 @@ struct region {
 	unsigned int pending; /* writes in flight */
 };
 
-/* Where a write to the region may go. EVERY_LEG and PRIMARY have counted it: region_leave() is due
- * when it has ended. */
+/*
+ * Where a write to the region may go. EVERY_LEG and PRIMARY have counted it: region_leave() is due
+ * when it has ended.
+ */
 enum region_way region_enter(struct region *r);
 
 /* A write has ended. True: it was the last one and a copy waits for it (REGION_DRAINED is due). */

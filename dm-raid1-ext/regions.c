@@ -111,8 +111,10 @@ struct region_entry *regions_get(struct mirror_set *ms, u64 index)
 	spin_unlock_irq(&b->lock);
 	if (e)
 		return e;
-	/* Only this worker gives entries back, so it must not wait in the pool: writes end, and
-	 * their regions can be swept. */
+	/*
+	 * Only this worker gives entries back, so it must not wait in the pool: writes end, and
+	 * their regions can be swept.
+	 */
 	while (!(e = mempool_alloc(&ms->entry_pool, GFP_NOWAIT | __GFP_NOWARN))) {
 		regions_sweep(ms, 0, true);
 		ms->log->type->flush(ms->log);
@@ -191,8 +193,10 @@ bool regions_put(struct mirror_set *ms, struct region_entry *e, bool clear)
 	if (!gone)
 		return false;
 	if (marked) {
-		/* Before this the legs' caches are flushed if the log wants that
-		 * (mirror_flush_legs); it does so when it is flushed. */
+		/*
+		 * Before this the legs' caches are flushed if the log wants that
+		 * (mirror_flush_legs); it does so when it is flushed.
+		 */
 		ms->log->type->clear_region(ms->log, e->index);
 		atomic64_inc(&ms->clears);
 	}
@@ -206,8 +210,10 @@ static bool idle_for(struct region_entry *e, unsigned long idle)
 	return time_after(jiffies, READ_ONCE(e->used) + idle);
 }
 
-/* Only the worker, which this is, changes the chains; a bucket's lock is taken where the state
- * matters. */
+/*
+ * Only the worker, which this is, changes the chains; a bucket's lock is taken where the state
+ * matters.
+ */
 bool regions_idle(struct mirror_set *ms, unsigned long idle)
 {
 	struct region_entry *e;
@@ -220,8 +226,10 @@ bool regions_idle(struct mirror_set *ms, unsigned long idle)
 	return false;
 }
 
-/* Ends the marks of regions that were not written for `idle` jiffies, or of all in which nothing is
- * in flight. */
+/*
+ * Ends the marks of regions that were not written for `idle` jiffies, or of all in which nothing is
+ * in flight.
+ */
 void regions_sweep(struct mirror_set *ms, unsigned long idle, bool everything)
 {
 	struct hlist_node *tmp;

@@ -18,8 +18,10 @@ static void write_done(struct mirror_set *ms, struct mirror_io *io)
 	struct bio *bio = bio_of(io);
 
 	if (unlikely(io->failed)) {
-		/* No leg took it, or none but the primary was asked: the legs are as equal as they
-		 * were. */
+		/*
+		 * No leg took it, or none but the primary was asked: the legs are as equal as they
+		 * were.
+		 */
 		bool equal = io->primary_only ||
 			     (io->failed == every_leg(ms) && io->status == BLK_STS_NOTSUPP);
 
@@ -137,15 +139,15 @@ int mirror_map_write(struct mirror_set *ms, struct bio *bio)
 	if (ms->sticky) {
 		enum region_way way = regions_enter(ms, region_of(ms, bio), &io->region);
 
-		/* I4: asked after the write was counted, so that a region is not handed over under
-		 * it. */
-		if (way == REGION_EVERY_LEG &&
-		    likely(!ms->cluster || cluster_log_may_write(ms->cluster)) &&
+		/* I4: asked after the write was counted: the region is not handed over under it. */
+		bool may_write = !ms->cluster || cluster_log_may_write(ms->cluster);
+
+		if (way == REGION_EVERY_LEG && likely(may_write) &&
 		    likely(try_send(ms, bio, every_leg(ms)))) {
 			atomic64_inc(&ms->warm_writes);
 			return DM_MAPIO_SUBMITTED;
 		}
-		if (way == REGION_PRIMARY && !ms->leg_failed &&
+		if (way == REGION_PRIMARY && may_write && !ms->leg_failed &&
 		    try_send(ms, bio, BIT(READ_ONCE(ms->primary))))
 			return DM_MAPIO_SUBMITTED;
 		if (io->region) {
@@ -189,13 +191,12 @@ static void fail_later(struct mirror_set *ms, struct bio *bio)
 static void send_cold(struct mirror_set *ms, struct bio *bio, enum region_way way)
 {
 	atomic64_inc(&ms->cold_writes);
-	if (way == REGION_EVERY_LEG) {
+	if (way == REGION_EVERY_LEG)
 		send_waiting(ms, bio, every_leg(ms));
-	} else if (ms->leg_failed && ms->handle_errors && !ms->keep_log) {
+	else if (ms->leg_failed && ms->handle_errors && !ms->keep_log)
 		fail_later(ms, bio); /* until the table has been repaired */
-	} else {
+	else
 		send_waiting(ms, bio, BIT(READ_ONCE(ms->primary)));
-	}
 }
 
 /* The region's mark is durable: what waited for it goes out. */
@@ -314,8 +315,10 @@ void mirror_cold_writes(struct mirror_set *ms, struct bio_list *writes)
 	flush_marks(ms, &marking);
 }
 
-/* A leg may have lost what it had acknowledged: whatever was written since its cache was last known
- * to be flushed is unsure. */
+/*
+ * A leg may have lost what it had acknowledged: whatever was written since its cache was last known
+ * to be flushed is unsure.
+ */
 void unsync_warm(struct mirror_set *ms)
 {
 	struct region_entry *e;
@@ -356,8 +359,8 @@ void mirror_failures(struct mirror_set *ms, struct bio_list *failures)
 			hold_bio(ms, bio);
 			continue;
 		} else if (test_bit(ms->primary, &io->failed)) {
-			bio->bi_status = BLK_STS_IOERR; /* the region is read from the primary
-							   alone, and that does not have it */
+			/* The region is read from the primary alone, and that does not have it. */
+			bio->bi_status = BLK_STS_IOERR;
 		}
 		if (io->region)
 			regions_leave(ms, io->region);
@@ -372,8 +375,10 @@ static void flush_done(struct bio *bio)
 	complete(done);
 }
 
-/* For logs that clear marks: what the legs acknowledged is durable when this returns 0. The log is
- * flushed by the worker alone. */
+/*
+ * For logs that clear marks: what the legs acknowledged is durable when this returns 0. The log is
+ * flushed by the worker alone.
+ */
 int mirror_flush_legs(struct dm_target *ti)
 {
 	struct mirror_set *ms = ti->private;

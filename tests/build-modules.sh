@@ -1,19 +1,22 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Builds the kernel modules for every kernel whose headers are installed, into build/modules/<release>. A warning is an error.
+# Builds the kernel modules for every kernel whose headers are installed, into build/modules/<release>, and has sparse read them. A warning
+# is an error.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${CLOGD_BUILD:-$PWD/build}
 built=0
-for headers in /lib/modules/*/build; do
+sparse=()
+command -v sparse >/dev/null && sparse=(C=1 CHECK=sparse)
+for headers in ${KERNEL_TREE:-/lib/modules/*/build}; do # or one tree that was built here
   [ -e "$headers/Makefile" ] || continue
-  release=$(basename "$(dirname "$headers")")
+  release=$(cat "$headers/include/config/kernel.release")
   folder=$build/modules/$release
   mkdir -p "$folder/dm-raid1-ext" "$folder/proto"
   cp -ru --preserve=timestamps dm-raid1-ext/. "$folder/dm-raid1-ext/"
   cp -u --preserve=timestamps proto/channel.h "$folder/proto/"
   log=$folder/build.log
-  if ! make -C "$headers" M="$folder/dm-raid1-ext" W=1 "$@" modules >"$log" 2>&1 || grep -q 'warning:' "$log"; then
+  if ! make -C "$headers" M="$folder/dm-raid1-ext" W=1 "${sparse[@]}" "$@" modules >"$log" 2>&1 || grep -q 'warning:' "$log"; then
     echo "build-modules.sh: dm-raid1-ext for $release:" >&2
     grep -E 'warning:|error:|Error' -A 3 "$log" >&2 || tail -n 20 "$log" >&2
     exit 1

@@ -84,7 +84,7 @@ step "simulator, every planted bug is found" "$CLOGD_BUILD/bin/clogd-sim" --hunt
 step "build of the fuzzers" env CC=clang CXX=clang++ bash -c "cmake -S . -B '$CLOGD_BUILD/fuzz' -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCLOGD_SANITIZE=ON -DCLOGD_FUZZ=ON && ninja -C '$CLOGD_BUILD/fuzz' -j $jobs clogd-fuzz"
 step "fuzz wire, ulog" fuzz wire ulog
 step "fuzz ctr, slot" fuzz ctr slot
-step "fuzz state, cluster" fuzz state cluster
+step "fuzz state, cluster, picture" fuzz state cluster picture
 step "control socket and start-up" tests/control.sh
 stories 6.1 stock tests/lab/scenarios/*.py
 stories 6.1 ours tests/lab/scenarios/0[13578]-*.py

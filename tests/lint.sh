@@ -20,4 +20,5 @@ if git ls-files '*.cc' '*.hh' '*.c' '*.h' '*.sh' '*.py' 'ha-configs/*' | xargs g
 fi
 mapfile -t checked < <(git ls-files 'clogd/*.cc' 'cmd/*.cc')
 printf '%s\n' "${checked[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy --quiet -p "$build" --warnings-as-errors='*' 2>/dev/null | grep -E 'error:|warning:' && status=1
+tests/kernel-lint.sh || status=1
 exit $status

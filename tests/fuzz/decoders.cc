@@ -6,6 +6,7 @@
 #include "clogd/core/cluster.hh"
 #include "clogd/core/slot.hh"
 #include "clogd/io/mirror_device.hh"
+#include "dm-raid1-ext/picture.h"
 #include "proto/ulog.hh"
 #include "proto/wire.hh"
 
@@ -111,6 +112,54 @@ void fuzz_cluster(ByteView bytes) {
     }
 }
 
+// The kernel's picture of the regions, whatever the mirror and the daemon do with it and in whatever order.
+void fuzz_picture(ByteView bytes) {
+    constexpr clog_u32 kRegions = 2 * PICTURE_CHUNK + 100;
+    std::vector<unsigned char> flags(kRegions);
+    std::vector<clog_u32> pending((picture_chunks(kRegions) + 31) / 32);
+    picture p{};
+    p.regions = kRegions;
+    p.flags = flags.data();
+    p.pending = pending.data();
+    picture_reset(&p);
+    clog_range ranges[PICTURE_CHUNK / 2];
+    clog_u16 type = 0;
+    clog_u32 more = 0;
+    auto tell = [&] {
+        clog_u32 n = picture_tell(&p, &type, &more, ranges);
+        check(n <= PICTURE_CHUNK / 2);
+        for (clog_u32 i = 0; i < n; ++i) check(ranges[i].count > 0 && ranges[i].start < kRegions && ranges[i].count <= kRegions - ranges[i].start);
+    };
+    for (; bytes.size() >= 3; bytes = bytes.subspan(3)) {
+        clog_u32 region = (clog_u32{bytes[1]} << 8 | bytes[2]) % kRegions;
+        switch (bytes[0] % 13) {
+            case 0: picture_mark(&p, region); break;
+            case 1: picture_clear(&p, region); break;
+            case 2: picture_want(&p, region); break;
+            case 3: picture_lose(&p, region); break;
+            case 4: picture_take(&p, CLOG_SYNCED, region); break;
+            case 5: picture_take(&p, CLOG_UNSYNCED, region); break;
+            case 6: picture_take(&p, CLOG_CLOSE, region); break;
+            case 7: picture_take(&p, CLOG_MARKED, region); break;
+            case 8: picture_take(&p, CLOG_REFUSED, region); break;
+            case 9: picture_take(&p, CLOG_TOLD, region); break;
+            case 10: tell(); break;
+            case 11: picture_tell_held(&p), picture_tell_again(&p, 0, kRegions); break;
+            case 12: picture_take(&p, bytes[1], region); break;
+        }
+        clog_u32 unsynced = 0, marks = 0, lost = 0;
+        for (unsigned char f : flags) {
+            unsynced += (f & R_UNSYNCED) != 0;
+            marks += (f & (R_MARK | R_ASKED)) != 0;
+            lost += (f & R_LOST) != 0;
+            check((f & (R_MARKED | R_MARK | R_ASKED)) == 0 || ((f & R_MARKED) != 0) + ((f & R_MARK) != 0) + ((f & R_ASKED) != 0) == 1);
+        }
+        check(unsynced == p.unsynced && marks == p.marks_waiting && lost == p.lost_waiting);
+    }
+    for (int i = 0; i < 100 && (type || i == 0); ++i) tell();
+    check(type == 0);  // it does not talk for ever
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -122,6 +171,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     else if (target == "slot") fuzz_slot(bytes);
     else if (target == "state") fuzz_state(bytes);
     else if (target == "cluster") fuzz_cluster(bytes);
+    else if (target == "picture") fuzz_picture(bytes);
     else std::abort();
     return 0;
 }

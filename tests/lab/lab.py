@@ -27,6 +27,7 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.environ.get("CLOGD_BUILD", os.path.join(TOP, "build"))
 MIB = 1 << 20
 REGION = 512 << 10
+DEBUG_KERNEL = os.environ.get("CLOGD_LAB_DEBUG")  # folder with bzImage and release, made by tests/check-debug.sh
 SLOW = float(os.environ.get("CLOGD_LAB_PATIENCE", "1"))  # multiplies every limit of patience; none of them is an assertion
 
 
@@ -89,7 +90,7 @@ def initramfs(release, folder):
     shutil.copy("/bin/busybox", os.path.join(tree, "bin/busybox"))
     shutil.copy(os.path.join(HERE, "guest-init"), os.path.join(tree, "init"))
     order = []
-    for module in ("9pnet_virtio", "9p", "overlay", "virtio_pci", "virtio_blk"):
+    for module in () if DEBUG_KERNEL else ("9pnet_virtio", "9p", "overlay", "virtio_pci", "virtio_blk"):
         for line in sh("modprobe", "-S", release, "--show-depends", module).splitlines():
             words = line.split()
             if words and words[0] == "insmod" and words[1] not in order:
@@ -110,7 +111,7 @@ def initramfs(release, folder):
     return path
 
 
-def kvm_works(kernel, ramfs):
+def kvm_works(image, ramfs):
     """/dev/kvm may be there and still not run a stock kernel, so a real boot decides; once per machine."""
     verdict = os.path.join(BUILD, "lab", "kvm")
     if os.path.exists(verdict):
@@ -118,7 +119,7 @@ def kvm_works(kernel, ramfs):
     works = False
     if os.path.exists("/dev/kvm"):
         try:
-            out = subprocess.run(["qemu-system-x86_64", "-M", "q35", "-accel", "kvm", "-cpu", "host", "-m", "512", "-kernel", f"/boot/vmlinuz-{kernel}",
+            out = subprocess.run(["qemu-system-x86_64", "-M", "q35", "-accel", "kvm", "-cpu", "host", "-m", "512", "-kernel", image,
                                   "-initrd", ramfs, "-append", "console=ttyS0 panic=-1", "-nographic", "-no-reboot"], stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10).stdout
             works = b"Linux version" in out
@@ -151,7 +152,7 @@ class Node:
                       "-device", f"virtio-blk-pci,drive={name},serial={name},share-rw=on"]
         accel = ["-accel", "kvm", "-cpu", "host"] if self.lab.kvm else ["-accel", "tcg,thread=multi", "-cpu", "max"]
         command = ["ip", "netns", "exec", self.lab.netns, "qemu-system-x86_64", "-M", "q35", *accel, "-m", str(self.lab.memory), "-smp", str(self.lab.cpus),
-                   "-kernel", f"/boot/vmlinuz-{self.lab.kernel}", "-initrd", self.lab.ramfs,
+                   "-kernel", self.lab.image, "-initrd", self.lab.ramfs,
                    "-append", f"console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off lab.lab={HERE} lab.node={self.number}",
                    "-display", "none", "-no-reboot", "-monitor", "none", "-vga", "none",
                    *(x for f in serial for x in ("-serial", f"file:{f}")),
@@ -322,9 +323,11 @@ class Node:
 
     def use_our_mirror(self, **parameters):
         """The target of this tree takes the place of the kernel's own."""
+        if self.lab.target != "mirror":
+            parameters["target_name"] = self.lab.target
         words = " ".join(f"{k}={v}" for k, v in parameters.items())
         folder = f"{BUILD}/modules/{self.lab.kernel}"
-        self.run(f"modprobe -r dm-mirror; modprobe dm-log && insmod {folder}/dm-log-cluster.ko && insmod {folder}/dm-raid1-ext.ko {words}")
+        self.run(f"modprobe -qr dm-mirror; modprobe -q dm-log; insmod {folder}/dm-log-cluster.ko && insmod {folder}/dm-raid1-ext.ko {words}")
 
     def start_clogd(self, options=""):
         self.run(f"setsid {BUILD}/bin/clogd -f {options} > /dev/ttyS1 2>&1 < /dev/null & for i in $(seq 200); do {BUILD}/bin/clogctl version > /dev/null 2>&1 && break; sleep 0.1; done")
@@ -368,7 +371,7 @@ class Mirror:
         log = f"clustered-disk {self.lab.path(self.log)} {rs}{extra}" if self.log else f"clustered-core {rs}{extra}"
         argc = 1 + len(log.split())
         if self.lab.ours:
-            return f"0 {self.sectors} mirror cluster {argc} {self.uuid} {log.removeprefix('clustered-')} {len(self.legs)} {self.leg_words()} {self.features}"
+            return f"0 {self.sectors} {self.lab.target} cluster {argc} {self.uuid} {log.removeprefix('clustered-')} {len(self.legs)} {self.leg_words()} {self.features}"
         return f"0 {self.sectors} mirror userspace {argc} {self.uuid} {log} {len(self.legs)} {self.leg_words()} {self.features}"
 
     def leg_words(self):
@@ -431,12 +434,12 @@ class LocalMirror(Mirror):
     def table(self):
         rs = self.region // 512
         words = ([self.lab.path(self.log)] if self.log else []) + [str(rs)] + self.extra.split()
-        return f"0 {self.sectors} mirror {'disk' if self.log else 'core'} {len(words)} {' '.join(words)} {len(self.legs)} {self.leg_words()} {self.features}"
+        return f"0 {self.sectors} {self.lab.target} {'disk' if self.log else 'core'} {len(words)} {' '.join(words)} {len(self.legs)} {self.leg_words()} {self.features}"
 
     def status(self):
         """(regions in sync, a letter per leg)"""
         words = self.lab.node(1).run(f"dmsetup status {self.name}").split()
-        at = words.index("mirror") + 2 + len(self.legs)
+        at = words.index(self.lab.target) + 2 + len(self.legs)
         return int(words[at].split("/")[0]), words[at + 2]
 
     def in_sync(self, *_):
@@ -454,7 +457,15 @@ class Lab:
     def __init__(self, nodes=3, disks=None, cpus=1, memory=640, token=1000, name=None, kernel=None):
         self.sizes = disks or {"leg0": 64 * MIB, "leg1": 64 * MIB, "log": 4 * MIB}
         self.cpus, self.memory, self.token = cpus, memory, token
-        self.kernel = kernel or default_kernel()
+        if DEBUG_KERNEL:
+            with open(os.path.join(DEBUG_KERNEL, "release")) as f:
+                self.kernel = f.read().strip()
+            self.image = os.path.join(DEBUG_KERNEL, "bzImage")
+            self.target = "mirror-ext"  # the kernel's own is built in
+        else:
+            self.kernel = kernel or default_kernel()
+            self.image = f"/boot/vmlinuz-{self.kernel}"
+            self.target = "mirror"
         self.ours = os.environ.get("CLOGD_LAB_TARGET") == "ours"  # dm-raid1-ext and dm-log-cluster, not the stock target
         self.name = name or os.path.basename(sys.argv[0]).removesuffix(".py")
         root = os.path.join(BUILD, "lab")
@@ -486,7 +497,7 @@ class Lab:
 
     def build(self):
         self.ramfs = initramfs(self.kernel, self.folder)
-        self.kvm = kvm_works(self.kernel, self.ramfs)
+        self.kvm = kvm_works(self.image, self.ramfs)
         say(f"{self.count} node(s), Linux {self.kernel}, {'KVM' if self.kvm else 'emulated'}, {'our' if self.ours else 'the stock'} target")
         for name, size in self.sizes.items():
             self.disks[name] = os.path.join(self.folder, name + ".img")
@@ -553,6 +564,18 @@ class Lab:
         if kind is not None and issubclass(kind, LabError):
             print(f"FAILED: {self.name}: {error}", file=sys.stderr)
 
+    def check_reports(self):
+        """A debug kernel has found nothing to complain about."""
+        for n in self.nodes:
+            if not n.alive():
+                continue
+            n.run("echo scan > /sys/kernel/debug/kmemleak; sleep 6; echo scan > /sys/kernel/debug/kmemleak", timeout=300)
+            leaks = n.run("cat /sys/kernel/debug/kmemleak", timeout=300)
+            reports = [line for line in n.run("dmesg").splitlines() if re.search(r"BUG:|WARNING:|KASAN|INFO: (possible|inconsistent|suspicious|task)|sleeping function|ODEBUG", line)]
+            if reports or re.search(r"mirror_|cluster_|channel_|regions_|dm_raid1_ext|dm_log_cluster", leaks):
+                raise LabError(f"node {n.number}: the debug kernel reports: {reports[:10]} {leaks[:2000]}")
+            say(f"node {n.number}: the debug kernel has nothing to report")
+
     def collect(self):
         for n in self.nodes:
             if not n.alive() or not n.ready.is_set():
@@ -586,6 +609,8 @@ def story(function, **options):
     try:
         with Lab(**options) as lab:
             function(lab)
+            if DEBUG_KERNEL:
+                lab.check_reports()
         say(f"passed: {lab.name}")
     except LabError as e:
         print(f"FAILED: {e}", file=sys.stderr)

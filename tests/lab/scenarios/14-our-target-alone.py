@@ -76,7 +76,8 @@ def tell(lab):
     after = mirror.stats()
     expect(after["marks"] == before["marks"] and after["warm_writes"] - before["warm_writes"] >= 99, f"{before} {after}")
     mirror.remove()
-    one.run("rmmod dm_raid1_ext && modprobe dm-mirror")
+    one.run("rmmod dm_raid1_ext dm_log_cluster && modprobe -q dm-mirror; true")
+    lab.target = "mirror"
     mirror.create()
     words = one.run(f"dmsetup status {mirror.name}").split()
     expect(f"{mirror.regions}/{mirror.regions}" in words, f"the stock target does not read the log as it was left: {words}")
