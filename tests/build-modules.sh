@@ -10,7 +10,10 @@ sparse=()
 command -v sparse >/dev/null && sparse=(C=1 CHECK=sparse)
 for headers in ${KERNEL_TREE:-/lib/modules/*/build}; do # or one tree that was built here
   [ -e "$headers/Makefile" ] || continue
-  release=$(cat "$headers/include/config/kernel.release")
+  case $headers in
+    /lib/modules/*) release=$(basename "$(dirname "$headers")") ;;
+    *) release=$(cat "$headers/include/config/kernel.release") ;;
+  esac
   folder=$build/modules/$release
   mkdir -p "$folder/dm-raid1-ext" "$folder/proto"
   cp -ru --preserve=timestamps dm-raid1-ext/. "$folder/dm-raid1-ext/"

@@ -123,6 +123,7 @@ class Log {
     size_t held() const { return held_.size(); }
     TimeMs first_held() const { return held_.empty() ? 0 : held_.front().since; }
     bool log_failed() const { return log_failed_; }
+    bool by_channel() const { return channel_.on; }  // the kernel has dm-log-cluster
     std::string debug() const;  // one line of local state, for dumps
 
   private:

@@ -394,6 +394,7 @@ std::string Daemon::status() {
         json log{{"uuid", uuid},
                  {"phase", phase_name(l->phase())},
                  {"type", s.params.has_disk ? "disk" : "core"},
+                 {"kernel", l->by_channel() ? "channel" : "netlink"},
                  {"device", l->device()},
                  {"region_bytes", uint64_t{s.params.region_sectors} * 512},
                  {"regions", regions},
