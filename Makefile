@@ -8,7 +8,7 @@ FIRST ?= 1000000
 STORY ?=
 NODES ?= 3
 
-.PHONY: help deps build modules check check-debug demo bench lab torture install uninstall install-modules uninstall-modules fmt lint
+.PHONY: help deps build modules check check-stories check-debug demo bench lab torture install uninstall install-modules uninstall-modules fmt lint
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1@\2/' | column -t -s@
@@ -28,6 +28,9 @@ modules: $(BUILD)/.deps-modules ## build dm-raid1-ext and dm-log-cluster for eve
 
 check: $(BUILD)/.deps-modules $(BUILD)/.deps-build $(BUILD)/.deps-check $(BUILD)/.deps-lab ## everything that must hold: lint, unit tests, sanitizers, fuzzing, 10,000 simulated clusters, the lab
 	@CLOGD_BUILD=$(abspath $(BUILD)) tests/check.sh
+
+check-stories: $(BUILD)/.deps-modules $(BUILD)/.deps-build $(BUILD)/.deps-check $(BUILD)/.deps-lab ## every story on both kernels with both targets (an hour)
+	@CLOGD_BUILD=$(abspath $(BUILD)) tests/check.sh stories
 
 check-debug: $(BUILD)/.deps-lab $(BUILD)/.deps-modules ## the modules in a kernel with KASAN, lockdep, kmemleak (built once)
 	@CLOGD_BUILD=$(abspath $(BUILD)) tests/check-debug.sh

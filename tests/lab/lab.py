@@ -299,8 +299,9 @@ class Node:
 
     def load(self, mode, device, **options):
         """Starts tests/lab/load.py; the returned function waits for it and gives its figures."""
+        options["seconds"] = options.get("seconds", 5) * SLOW
         words = " ".join(f"--{k.replace('_', '-')} {v}" if v is not True else f"--{k.replace('_', '-')}" for k, v in options.items())
-        result = self.background(f"/usr/bin/python3 {HERE}/load.py {mode} {device} {words}", timeout=float(options.get("seconds", 5)) + 180)
+        result = self.background(f"/usr/bin/python3 {HERE}/load.py {mode} {device} {words}", timeout=options["seconds"] + 180)
 
         def figures():
             status, out = result()

@@ -82,6 +82,7 @@ class World final : public KernelHost {
         Inbox inbox, quorum_inbox;
         std::vector<LogBox> logs;
         uint64_t no_quorum_since = 0;  // us; 0: it has quorum or was not told
+        uint64_t minority_since = 0;   // us; 0: its ring has quorum; also without a daemon that would be told
         uint64_t component = 0;
     };
     struct Frame {
@@ -198,7 +199,7 @@ class World final : public KernelHost {
         ++node.life;
         node.logs.clear();
         node.logs.resize(mirrors_.size());
-        node.no_quorum_since = 0;
+        node.no_quorum_since = node.minority_since = 0;
         regroup_soon(1000);
         start_daemon(node);
         for (size_t i = 0; i < mirrors_.size(); ++i) {
@@ -466,6 +467,8 @@ class World final : public KernelHost {
             for (NodeId id : machines) {
                 Node& node = *nodes_[id];
                 node.component = c.id;
+                if (c.quorate) node.minority_since = 0;
+                else if (!node.minority_since) node.minority_since = std::max<uint64_t>(now_, 1);
                 lives_[c.id][id] = node.life;
                 if (node.daemon) c.processes[id] = node.pid;
             }
@@ -781,6 +784,9 @@ class World final : public KernelHost {
         Node& node = *nodes_[id];
         Region region = bio.block / kBlocksPerRegion;
         if (node.no_quorum_since && now_ - node.no_quorum_since > kDeadWaitMs * 1000) fail(fmt::format("I4: node {} writes without quorum", id));
+        // A write lease needs no daemon to end.
+        if (node.minority_since && now_ - node.minority_since > kDeadWaitMs * 1000 && dynamic_cast<ChannelMirror*>(node.logs[index].kernel.get()))
+            fail(fmt::format("I4: node {} writes in a ring without quorum", id));
         if (m.copying[region]) fail(fmt::format("I2: node {} writes region {} of {} while node {} copies it", id, region, m.uuid, m.copying[region]));
         if (opt_.trace) trace(fmt::format("node {} writes {} region {} block {} version {}{}", id, m.uuid, region, bio.block, bio.value, all_legs ? "" : " to the first leg only"));
         auto left = std::make_shared<size_t>(all_legs ? m.legs.size() : 1);

@@ -70,6 +70,7 @@ def tell(lab):
         mirror.check_legs()
 
     say("warm regions cost the log nothing")
+    one.run("echo 600000 > /sys/module/dm_raid1_ext/parameters/idle_ms")
     one.run(f"dd if=/dev/zero of={mirror.path} bs=4k count=1 oflag=direct 2>&1")
     before = mirror.stats()
     one.run(f"dd if=/dev/zero of={mirror.path} bs=4k count=100 oflag=direct 2>&1")
