@@ -45,7 +45,6 @@ int detach(int* ready) {
     return 0;
 }
 
-
 uint64_t boot_id() {
     std::string text;
     std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), text);

@@ -208,7 +208,10 @@ void send_marked(struct mirror_set *ms, struct region_entry *e, struct bio_list 
 		struct mirror_io *io = io_of(bio);
 
 		io->region = NULL;
-		send_cold(ms, bio, regions_enter(ms, e->index, &io->region));
+		if (ms->cluster && unlikely(!cluster_log_may_write(ms->cluster)))
+			queue_for_worker(ms, &ms->cold, bio); /* the lease ran out meanwhile */
+		else
+			send_cold(ms, bio, regions_enter(ms, e->index, &io->region));
 	}
 }
 
@@ -224,8 +227,8 @@ static void flush_marks(struct mirror_set *ms, struct list_head *marking)
 		return;
 	if (ms->log->type->flush(ms->log))
 		ms->log_failed = true;
-	marked = !(ms->log_failed &&
-		   ms->handle_errors); /* only a new table makes a log whole again */
+	/* Only a new table makes a log whole again. */
+	marked = !(ms->log_failed && ms->handle_errors);
 	list_for_each_entry_safe(e, tmp, marking, list) {
 		list_del_init(&e->list);
 		ready = regions_step_all(ms, e, marked ? REGION_MARKED : REGION_MARK_FAILED);
@@ -307,6 +310,8 @@ void mirror_cold_writes(struct mirror_set *ms, struct bio_list *writes)
 			spin_lock_irq(&b->lock);
 			bio_list_add(&e->waiting, bio);
 			spin_unlock_irq(&b->lock);
+			if (ms->cluster)
+				cluster_log_want(ms->cluster, index);
 			continue;
 		}
 		send_cold(ms, bio, way);

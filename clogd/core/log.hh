@@ -48,7 +48,7 @@ struct LogHost {
     virtual TimeMs now() const = 0;
     virtual const Config& config() const = 0;
     virtual bool quorate() const = 0;
-    virtual bool settled() const = 0;  // who is there, and who was lost, is decided
+    virtual bool settled() const = 0;                  // who is there, and who was lost, is decided
     virtual bool node_in_view(NodeId node) const = 0;  // its daemon is there
     virtual bool node_in_ring(NodeId node) const = 0;  // its machine is there
     virtual bool node_lists_log(NodeId node, const std::string& uuid) const = 0;
@@ -124,7 +124,7 @@ class Log {
     TimeMs first_held() const { return held_.empty() ? 0 : held_.front().since; }
     bool log_failed() const { return log_failed_; }
     bool by_channel() const { return channel_.on; }  // the kernel has dm-log-cluster
-    std::string debug() const;  // one line of local state, for dumps
+    std::string debug() const;                       // one line of local state, for dumps
 
   private:
     struct Held {  // a request of the kernel's that waits
@@ -294,12 +294,12 @@ class Log {
 
     struct Channel {  // of a kernel that is told
         bool on = false;
-        bool copes = false;       // its mirror takes a refused mark
-        RangeSet asked;           // marks that are not decided yet
-        RangeSet committed;       // marks that wait for the disk, or for a second member
-        RangeSet wants;           // writes wait for these copies
-        RangeSet lost;            // a leg missed a write there, and it is not recorded yet
-        RangeSet held;            // after a restart: what is in use
+        bool copes = false;  // its mirror takes a refused mark
+        RangeSet asked;      // marks that are not decided yet
+        RangeSet committed;  // marks that wait for the disk, or for a second member
+        RangeSet wants;      // writes wait for these copies
+        RangeSet lost;       // a leg missed a write there, and it is not recorded yet
+        RangeSet held;       // after a restart: what is in use
         bool held_complete = false;
         bool told_all = false;
         uint64_t told_applied = 0;

@@ -33,9 +33,9 @@ struct MemberState {
     uint8_t no_grace = 0;  // a lost node that is known to be unable to write
     uint64_t join_epoch = 0;
     uint64_t boot = 0;  // of its machine; 0: not known
-    RangeSet busy;   // its kernel may write here without asking
-    RangeSet lease;  // it copies these
-    RangeSet marks;  // that no log disk holds
+    RangeSet busy;      // its kernel may write here without asking
+    RangeSet lease;     // it copies these
+    RangeSet marks;     // that no log disk holds
     uint64_t mark_seq = 0;
     uint8_t trouble = 0;   // it cannot copy for now
     uint8_t failures = 0;  // tries in a row that failed

@@ -168,7 +168,10 @@ class ChannelMirror final : public Kernel {
             unsigned char f = picture_.flags[r];
             if (e.r.state == REGION_MARKING && f & R_MARKED) {
                 step(e, REGION_MARKED);
-                for (const Bio& b : std::exchange(e.waiting, {})) send(b, region_enter(&e.r));
+                for (const Bio& b : std::exchange(e.waiting, {})) {
+                    if (may_write()) send(b, region_enter(&e.r));
+                    else cold_.push_back(b);
+                }
             } else if (e.r.state == REGION_MARKING && !(f & (R_MARK | R_ASKED))) {
                 step(e, REGION_MARK_FAILED);
                 release(e);
@@ -206,8 +209,10 @@ class ChannelMirror final : public Kernel {
                 }
                 way = region_enter(&e.r);
             }
-            if (way == REGION_WAIT) e.waiting.push_back(bio);
-            else send(bio, way);
+            if (way == REGION_WAIT) {
+                e.waiting.push_back(bio);
+                if (picture_want(&picture_, r)) poke();
+            } else send(bio, way);
         }
     }
     void sweep() {
