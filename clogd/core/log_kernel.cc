@@ -144,6 +144,8 @@ void Log::found_live(const Instance& instance) {
     device_ = instance.device;
     kept_ = true;
     own_read_ = !params_.has_disk;
+    // No disk tells what the predecessor had marked: the kernel may be writing anywhere until it is drained, or says what it holds.
+    if (!params_.has_disk) uncertain_.add(Range{0, params_.regions()});
     attach();
 }
 

@@ -80,7 +80,7 @@ struct Group {
         auto m = proto::wire::decode(frame);
         if (auto* hello = std::get_if<proto::wire::Hello>(&m->body)) hello->version = proto::wire::kVersion + 1;
         Bytes out = proto::wire::encode(*m);
-        out.resize(out.size() - 4);
+        out.erase(out.end() - 4, out.end());
         out[4] = proto::wire::kVersion + 1;
         proto::Writer tail;
         tail(uint32_t{0xdeadbeef});
