@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // clogd-sim: runs seeds, or shows that each planted bug is found. A failing seed prints the command that replays it.
+#include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
+#include <vector>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -70,8 +74,15 @@ int main(int argc, char** argv) {
     };
 
     if (hunt) {
-        bool all = true;
-        for (size_t b = 1; b < std::size(kPlanted); ++b) all = run_all(static_cast<clogd::Planted>(b), true) && all;
+        std::atomic<size_t> next{1};
+        std::atomic<bool> all{true};
+        std::vector<std::jthread> hunters;  // worlds share nothing
+        for (unsigned i = 0; i < std::max(1u, std::thread::hardware_concurrency()); ++i)
+            hunters.emplace_back([&] {
+                for (size_t b = next++; b < std::size(kPlanted); b = next++)
+                    if (!run_all(static_cast<clogd::Planted>(b), true)) all = false;
+            });
+        hunters.clear();
         return all ? 0 : 1;
     }
     for (size_t b = 0; b < std::size(kPlanted); ++b)
