@@ -4,8 +4,6 @@
  * the worker takes them: it asks the log, has the marks of all that wait made durable with one
  * flush, and then sends them.
  */
-#include <linux/slab.h>
-
 #include "mirror.h"
 
 static unsigned long every_leg(struct mirror_set *ms)

@@ -75,13 +75,7 @@ TEST(Channel, ARegionThatIsToBeCopiedIsRefusedAndToldWhenItIsCopied) {
     EXPECT_EQ(s.heard(CLOG_REFUSED).ranges(), regions({100}).ranges());
     EXPECT_FALSE(log.marks().marked(100));
     s.tell(ev::Regions::want, {{100, 1}});
-    s.hold_copies = false;
-    while (!s.held_copies.empty()) {
-        Event e = s.held_copies.front();
-        s.held_copies.pop_front();
-        s.step(e);
-        s.pass(100);
-    }
+    s.release_copies();
     EXPECT_EQ(s.heard(CLOG_SYNCED).count(), 128u);
     s.tell(ev::Regions::mark, {{100, 1}});
     EXPECT_EQ(s.heard(CLOG_MARKED).ranges(), regions({100}).ranges());

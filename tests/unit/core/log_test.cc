@@ -97,13 +97,7 @@ TEST(Log, AWriteToAnUnsyncedRegionWaitsForItsCopy) {
     uint32_t r = s.ask(Request::is_remote_recovering, Solo::u64({100}));
     EXPECT_EQ(s.value(r, 0), 0);
     EXPECT_EQ(s.value(r, 1), 128);  // the kernel shall ask IN_SYNC, not this, from now on
-    s.hold_copies = false;
-    while (!s.held_copies.empty()) {
-        Event e = s.held_copies.front();
-        s.held_copies.pop_front();
-        s.step(e);
-        s.pass(100);
-    }
+    s.release_copies();
     EXPECT_EQ(s.value(q), 1);
 }
 

@@ -83,6 +83,15 @@ struct Solo {
     void act(out::Tell& o) { told.push_back(o); }
     template <class T>
     void act(T&) {}
+    void release_copies() {
+        hold_copies = false;
+        while (!held_copies.empty()) {
+            Event e = held_copies.front();
+            held_copies.pop_front();
+            step(e);
+            pass(100);
+        }
+    }
     void release_writes() {
         for (auto& e : std::exchange(held_writes, {})) step(std::move(e));
     }
