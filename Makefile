@@ -8,7 +8,7 @@ FIRST ?= 1000000
 STORY ?=
 NODES ?= 3
 
-.PHONY: help deps build modules check check-stories check-debug demo bench lab torture install uninstall install-modules uninstall-modules fmt lint
+.PHONY: help deps build modules check check-stories check-debug demo bench lab torture install uninstall install-modules uninstall-modules install-dkms uninstall-dkms fmt lint
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1@\2/' | column -t -s@
@@ -38,7 +38,7 @@ check-debug: $(BUILD)/.deps-lab $(BUILD)/.deps-modules ## the modules in a kerne
 demo: build $(BUILD)/.deps-lab ## three real kernels share a mirror and lose a node in the middle of writing
 	@CLOGD_BUILD=$(abspath $(BUILD)) python3 tests/lab/demo.py
 
-bench: build modules $(BUILD)/.deps-lab ## measure, as ratios within one run, into build/bench
+bench: build modules $(BUILD)/.deps-lab $(BUILD)/.deps-bench ## measure, as ratios within one run, into build/bench
 	@CLOGD_BUILD=$(abspath $(BUILD)) python3 tests/bench/bench.py
 
 lab: build modules $(BUILD)/.deps-lab ## a shell on a cluster of virtual machines (NODES=3), or one story (STORY=03)
@@ -75,6 +75,22 @@ uninstall-modules: ## give the kernel's own mirror target its place back
 	  rm -rf $$d; rmdir --ignore-fail-on-non-empty $$(dirname $$d); \
 	  [ -n "$(DESTDIR)" ] || depmod $$release; \
 	done
+
+VERSION := $(shell awk '/^project/ { print $$3 }' CMakeLists.txt)
+DKMS_SOURCE = $(DESTDIR)/usr/src/clogd-modules-$(VERSION)
+
+install-dkms: ## hand the modules' sources to DKMS, which builds them for every kernel to come (DESTDIR)
+	install -d $(DKMS_SOURCE)/dm-raid1-ext/compat $(DKMS_SOURCE)/proto
+	install -m 644 dm-raid1-ext/*.[ch] dm-raid1-ext/Kbuild $(DKMS_SOURCE)/dm-raid1-ext
+	install -m 644 dm-raid1-ext/compat/*.h $(DKMS_SOURCE)/dm-raid1-ext/compat
+	install -m 644 proto/channel.h $(DKMS_SOURCE)/proto
+	sed 's/@VERSION@/$(VERSION)/' ha-configs/dkms/dkms.conf >$(DKMS_SOURCE)/dkms.conf
+	install -D -m 644 ha-configs/modprobe.d/dm-raid1-ext.conf $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf
+	[ -n "$(DESTDIR)" ] || dkms install clogd-modules/$(VERSION)
+
+uninstall-dkms: ## take them back
+	[ -n "$(DESTDIR)" ] || dkms remove clogd-modules/$(VERSION) --all
+	rm -rf $(DKMS_SOURCE) $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf
 
 fmt: $(BUILD)/.deps-check ## format the sources
 	@git ls-files '*.cc' '*.hh' 'dm-*/*.c' 'dm-*/*.h' | xargs clang-format -i

@@ -57,7 +57,7 @@ int main(int argc, char** argv) {
     app.footer("It needs no configuration file: Corosync tells it the cluster, and the kernel the mirrors.\nSee clogd(8) and clogctl(8).");
     clogd::io::DaemonOptions options;
     bool foreground = false, verbose = false, version = false;
-    std::string transport = "corosync";
+    std::string transport = "corosync", leg_failure = "majority";
     uint64_t idle_ms = options.core.idle_unmark_ms, wait_ms = options.core.dead_wait_ms;
     uint32_t marks = options.core.mark_cap, lease_mib = options.core.lease_bytes >> 20;
     options.control_name = proto::control::kService;
@@ -69,6 +69,9 @@ int main(int argc, char** argv) {
     app.add_option("--mark-cap", marks, "most regions that stay marked while idle, per log")->check(CLI::Range(16u, 2800u))->capture_default_str();
     app.add_option("--dead-wait-ms", wait_ms, "time between losing sight of a node and copying what it had marked; `clogctl fenced` ends it early")
         ->check(CLI::Range(0u, 600000u))
+        ->capture_default_str();
+    app.add_option("--leg-failure", leg_failure, "who gives up a leg that fails for this node: the majority of the nodes, or any one")
+        ->check(CLI::IsMember({"majority", "any"}))
         ->capture_default_str();
     app.add_option("--lease-mib", lease_mib, "largest piece of a mirror that a node copies under one lease, in MiB")->check(CLI::Range(1u, 1024u))->capture_default_str();
     app.add_flag("--alone-core", options.core.alone_core, "let the last node go on with a log in memory (a crash then copies everything)");
@@ -84,6 +87,7 @@ int main(int argc, char** argv) {
     options.solo = transport == "solo";
     options.core.idle_unmark_ms = idle_ms;
     options.core.dead_wait_ms = options.solo ? 0 : wait_ms;
+    options.core.leg_failure_any = leg_failure == "any";
     options.core.mark_cap = marks;
     options.core.lease_bytes = lease_mib << 20;
     options.core.alone_core = options.core.alone_core || options.solo;

@@ -18,6 +18,7 @@
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 
+#include "agreement.h"
 #include "picture.h"
 
 enum control_state { CONTROL_NONE, CONTROL_QUEUED, CONTROL_ASKED, CONTROL_ANSWERED };
@@ -36,12 +37,22 @@ struct cluster_log {
 	bool live; /* between resume and postsuspend */
 	bool active, primary_only, log_failed;
 	unsigned long lease_until; /* jiffies */
+	u32 lapses;		   /* how often it was had anew after it had run out */
 	unsigned int control;	   /* enum clog_frame_type */
 	enum control_state control_state;
 	u32 control_serial;
 	int control_error;
 	bool say_create; /* the daemon is new: it does not know this log */
 	bool say_resume;
+
+	struct agreement legs; /* legs.legs 0: the mirror does not follow it */
+	atomic64_t legs_word;  /* agreement_word() of it */
+	bool legs_news;
+	bool say_follows;
+	u32 follows;						/* epoch */
+	u32 legs_failed, legs_forced, legs_restore, legs_retry; /* bits */
+	u32 failed_told;					/* of legs_failed */
+	bool was_active;					/* since it was resumed */
 
 	wait_queue_head_t waiters;
 	void (*news)(void *context); /* of a mirror that does not block; any context */
@@ -54,7 +65,8 @@ struct cluster_log {
 
 /* NULL: the log is of another type. */
 struct cluster_log *cluster_log_of(struct dm_dirty_log *dm);
-void cluster_log_set_client(struct cluster_log *l, void (*news)(void *context), void *context);
+void cluster_log_set_client(struct cluster_log *l, unsigned int legs, void (*news)(void *context),
+			    void *context);
 
 /* I4: the write lease. What was sent before it ran out ends in time for those who wait for that. */
 static inline bool cluster_log_may_write(const struct cluster_log *l)
@@ -69,12 +81,24 @@ static inline bool cluster_log_in_sync(const struct cluster_log *l, u64 region)
 	       !(READ_ONCE(l->picture.flags[region]) & R_UNSYNCED);
 }
 
-enum cluster_mark { CLUSTER_MARK_WAITS, CLUSTER_MARKED, CLUSTER_MARK_REFUSED };
+enum cluster_mark { CLUSTER_MARK_NONE, CLUSTER_MARK_WAITS, CLUSTER_MARKED };
 
 void cluster_log_mark(struct cluster_log *l, u64 region);
 enum cluster_mark cluster_log_marked(const struct cluster_log *l, u64 region);
 void cluster_log_clear(struct cluster_log *l, u64 region);
 void cluster_log_want(struct cluster_log *l, u64 region);
+
+/* True if there is news of the legs since the last call. */
+bool cluster_log_legs(struct cluster_log *l, struct agreement *legs);
+/* Whatever is begun from now on keeps to the epoch. */
+void cluster_log_follows(struct cluster_log *l, u32 epoch);
+/* Bits of legs: a write failed there; the administrator gives them up, or says that they are well.
+ */
+void cluster_log_legs_failed(struct cluster_log *l, u32 legs);
+void cluster_log_legs_forced(struct cluster_log *l, u32 legs);
+void cluster_log_legs_restore(struct cluster_log *l, u32 legs);
+/* Bits of legs that may be tried again, once. */
+u32 cluster_log_legs_retry(struct cluster_log *l);
 
 /* True once after a region was asked to be closed. */
 bool cluster_log_news_of_closing(struct cluster_log *l);

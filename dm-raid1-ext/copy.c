@@ -151,7 +151,7 @@ static void take_up(struct mirror_set *ms, u64 index)
 	bool now;
 
 	spin_lock_irq(&b->lock);
-	if (!region_step(&e->r, REGION_COPY)) { /* handed out twice */
+	if (!regions_step_locked(ms, e, REGION_COPY)) { /* handed out twice */
 		spin_unlock_irq(&b->lock);
 		return;
 	}
@@ -208,7 +208,7 @@ void copies_work(struct mirror_set *ms)
 	if (!ms->in_sync && ms->log->type->get_sync_count(ms->log) == ms->regions &&
 	    !atomic_read(&ms->copies)) {
 		ms->in_sync = true;
-		legs_reset(ms);
+		legs_reset(ms, ~0UL);
 		queue_work(ms->wq, &ms->event);
 	}
 }

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Health of the legs; the primary, from which alone a region that is not in sync is read. */
 #include "mirror.h"
+#include "trace.h"
 
 /*
  * May be called from any context. Only the first error of a kind raises an event. The primary moves
  * only when every region is in sync (or the administrator keeps the log, and with it the knowledge
  * of what is not): a region that is not in sync has its data on the old primary alone, so there an
  * error is returned rather than something older.
+ *
+ * With a cluster log the nodes agree about the legs; what is kept here is only what this node has
+ * seen, so that it reads elsewhere.
  */
 void leg_fail(struct leg *leg, enum leg_error why)
 {
@@ -15,10 +19,13 @@ void leg_fail(struct leg *leg, enum leg_error why)
 
 	ms->leg_failed = true;
 	atomic_inc(&leg->errors);
-	if (test_and_set_bit(why, &leg->error_types) || !ms->handle_errors)
+	if (test_and_set_bit(why, &leg->error_types))
 		return;
-	if (leg == primary_leg(ms)) {
-		if (ms->cluster || (!ms->in_sync && !ms->keep_log)) {
+	trace_mirror_leg_failed(dev_of(ms), leg - ms->legs, leg_letter(leg));
+	if (!ms->handle_errors)
+		return;
+	if (!ms->cluster && leg == primary_leg(ms)) {
+		if (!ms->in_sync && !ms->keep_log) {
 			DMERR("%s: the primary leg failed while regions are not in sync: they cannot be read until it is back",
 			      leg->dev->name);
 		} else {
@@ -34,12 +41,14 @@ void leg_fail(struct leg *leg, enum leg_error why)
 	queue_work(ms->wq, &ms->event);
 }
 
-void legs_reset(struct mirror_set *ms)
+/* These legs (bits) count as well again. `leg_failed` is of use without a cluster log only, and
+ * then all of them do. */
+void legs_reset(struct mirror_set *ms, unsigned long legs)
 {
 	unsigned int i;
 
 	ms->leg_failed = false;
-	for (i = 0; i < ms->nr_legs; i++) {
+	for_each_set_bit(i, &legs, ms->nr_legs) {
 		atomic_set(&ms->legs[i].errors, 0);
 		ms->legs[i].error_types = 0;
 	}
@@ -64,10 +73,12 @@ char leg_letter(struct leg *leg)
 			{ LEG_WRITE_ERROR, 'D' },
 			{ LEG_SYNC_ERROR, 'S' },
 			{ LEG_READ_ERROR, 'R' } };
+	u64 word = legs_word(leg->ms);
+	bool away = word_told(word) && !(word_written(word) & BIT(leg - leg->ms->legs));
 	unsigned int i;
 
 	if (leg_alive(leg))
-		return 'A';
+		return away ? 'D' : 'A';
 	for (i = 0; i < ARRAY_SIZE(letters); i++)
 		if (test_bit(letters[i].error, &leg->error_types))
 			return letters[i].letter;

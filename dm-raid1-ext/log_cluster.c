@@ -27,13 +27,21 @@ struct cluster_log *cluster_log_of(struct dm_dirty_log *dm)
 }
 EXPORT_SYMBOL_GPL(cluster_log_of);
 
-void cluster_log_set_client(struct cluster_log *l, void (*news)(void *context), void *context)
+static void legs_reset(struct cluster_log *l, u32 legs)
+{
+	agreement_reset(&l->legs, legs);
+	atomic64_set(&l->legs_word, agreement_word(&l->legs));
+}
+
+void cluster_log_set_client(struct cluster_log *l, unsigned int legs, void (*news)(void *context),
+			    void *context)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&l->lock, flags);
 	l->news = news;
 	l->context = context;
+	legs_reset(l, legs);
 	spin_unlock_irqrestore(&l->lock, flags);
 }
 EXPORT_SYMBOL_GPL(cluster_log_set_client);
@@ -82,7 +90,7 @@ enum cluster_mark cluster_log_marked(const struct cluster_log *l, u64 region)
 
 	if (f & R_MARKED)
 		return CLUSTER_MARKED;
-	return f & (R_MARK | R_ASKED) ? CLUSTER_MARK_WAITS : CLUSTER_MARK_REFUSED;
+	return f & (R_MARK | R_ASKED) ? CLUSTER_MARK_WAITS : CLUSTER_MARK_NONE;
 }
 EXPORT_SYMBOL_GPL(cluster_log_marked);
 
@@ -99,15 +107,123 @@ bool cluster_log_news_of_closing(struct cluster_log *l)
 }
 EXPORT_SYMBOL_GPL(cluster_log_news_of_closing);
 
+bool cluster_log_legs(struct cluster_log *l, struct agreement *legs)
+{
+	unsigned long flags;
+	bool news;
+
+	spin_lock_irqsave(&l->lock, flags);
+	news = l->legs_news;
+	l->legs_news = false;
+	*legs = l->legs;
+	spin_unlock_irqrestore(&l->lock, flags);
+	return news;
+}
+EXPORT_SYMBOL_GPL(cluster_log_legs);
+
+void cluster_log_follows(struct cluster_log *l, u32 epoch)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&l->lock, flags);
+	l->follows = epoch;
+	l->say_follows = true;
+	channel_poke(l);
+	spin_unlock_irqrestore(&l->lock, flags);
+}
+EXPORT_SYMBOL_GPL(cluster_log_follows);
+
+static void say_of_legs(struct cluster_log *l, u32 *bits, u32 legs)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&l->lock, flags);
+	if (legs & ~*bits) {
+		*bits |= legs;
+		channel_poke(l);
+	}
+	spin_unlock_irqrestore(&l->lock, flags);
+}
+
+void cluster_log_legs_failed(struct cluster_log *l, u32 legs)
+{
+	say_of_legs(l, &l->legs_failed, legs);
+}
+EXPORT_SYMBOL_GPL(cluster_log_legs_failed);
+
+void cluster_log_legs_forced(struct cluster_log *l, u32 legs)
+{
+	say_of_legs(l, &l->legs_forced, legs);
+}
+EXPORT_SYMBOL_GPL(cluster_log_legs_forced);
+
+void cluster_log_legs_restore(struct cluster_log *l, u32 legs)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&l->lock, flags);
+	l->legs_retry |= legs;
+	spin_unlock_irqrestore(&l->lock, flags);
+	say_of_legs(l, &l->legs_restore, legs);
+}
+EXPORT_SYMBOL_GPL(cluster_log_legs_restore);
+
+u32 cluster_log_legs_retry(struct cluster_log *l)
+{
+	unsigned long flags;
+	u32 legs;
+
+	spin_lock_irqsave(&l->lock, flags);
+	legs = l->legs_retry;
+	l->legs_retry = 0;
+	spin_unlock_irqrestore(&l->lock, flags);
+	return legs;
+}
+EXPORT_SYMBOL_GPL(cluster_log_legs_retry);
+
 /* ---- what the daemon says ---- */
 
 static void take_state(struct cluster_log *l, const struct clog_frame *f)
 {
+	bool had = cluster_log_may_write(l);
+
 	l->primary_only = f->value & CLOG_STATE_PRIMARY_ONLY;
 	l->log_failed = f->value & CLOG_STATE_LOG_FAILED;
 	WRITE_ONCE(l->lease_until,
 		   jiffies + msecs_to_jiffies(min_t(u32, f->serial, CLOG_LEASE_MAX_MS)));
 	WRITE_ONCE(l->active, l->live && f->value & CLOG_STATE_ACTIVE);
+	if (l->active)
+		l->was_active = true;
+	if (!had && l->active)
+		WRITE_ONCE(l->lapses, l->lapses + 1);
+}
+
+static bool take_legs(struct cluster_log *l, const struct clog_frame *f)
+{
+	unsigned long flags;
+	bool ok;
+
+	spin_lock_irqsave(&l->lock, flags);
+	ok = !l->legs.legs || !l->live || agreement_take(&l->legs, f->value, f->serial);
+	if (ok && l->legs.legs && l->live) {
+		atomic64_set(&l->legs_word, agreement_word(&l->legs));
+		l->legs_news = true;
+		l->legs_failed &= l->legs.written;
+		l->failed_told &= l->legs_failed;
+	}
+	spin_unlock_irqrestore(&l->lock, flags);
+	return ok;
+}
+
+static void take_retry(struct cluster_log *l, u32 legs)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&l->lock, flags);
+	l->legs_retry |= legs;
+	l->legs_failed &= ~legs;
+	l->failed_told &= ~legs;
+	spin_unlock_irqrestore(&l->lock, flags);
 }
 
 /* Long ranges let the lock go now and then. */
@@ -160,11 +276,17 @@ int log_take(struct cluster_log *l, const struct clog_frame *f, const void *item
 		take_state(l, f);
 		spin_unlock_irqrestore(&l->lock, flags);
 		break;
+	case CLOG_LEGS:
+		if (!take_legs(l, f))
+			return -EINVAL;
+		break;
+	case CLOG_RETRY:
+		take_retry(l, f->value);
+		break;
 	case CLOG_SYNCED:
 	case CLOG_UNSYNCED:
 	case CLOG_CLOSE:
 	case CLOG_MARKED:
-	case CLOG_REFUSED:
 	case CLOG_TOLD:
 		for (i = 0; i < f->count; i++)
 			if (!range_fits(l, &range[i]))
@@ -192,6 +314,7 @@ void log_daemon_left(struct cluster_log *l)
 	spin_lock_irqsave(&l->lock, flags);
 	l->say_create = true;
 	l->say_resume = l->live;
+	l->failed_told = 0;
 	if (l->live)
 		picture_tell_held(&l->picture);
 	if (l->control_state == CONTROL_ASKED)
@@ -224,6 +347,46 @@ static size_t compose_text(struct cluster_log *l, struct clog_frame *f)
 	return sizeof(*f) + n;
 }
 
+/* How many legs follow what is agreed. */
+static u32 legs_of(const struct cluster_log *l)
+{
+	return l->news ? l->legs.legs : 0;
+}
+
+static void compose_in_use(const struct cluster_log *l, struct clog_frame *f)
+{
+	f->value = CLOG_CREATE_IN_USE | legs_of(l) << CLOG_CREATE_LEGS_SHIFT;
+	if (!legs_of(l) || !l->legs.told)
+		return;
+	f->value |= (BIT(l->legs.legs) - 1 - l->legs.readable) << CLOG_CREATE_AWAY_SHIFT |
+		    l->legs.primary << CLOG_CREATE_PRIMARY_SHIFT;
+	f->serial = l->legs.epoch;
+}
+
+static bool compose_legs(struct cluster_log *l, struct clog_frame *f)
+{
+	if (l->say_follows) {
+		l->say_follows = false;
+		f->type = CLOG_FOLLOWS;
+		f->serial = l->follows;
+	} else if (l->legs_failed & ~l->failed_told) {
+		l->failed_told = l->legs_failed;
+		f->type = CLOG_LEGS_FAILED;
+		f->value = l->legs_failed;
+	} else if (l->legs_forced) {
+		f->type = CLOG_LEGS_FORCED;
+		f->value = l->legs_forced;
+		l->legs_forced = 0;
+	} else if (l->legs_restore) {
+		f->type = CLOG_LEGS_RESTORE;
+		f->value = l->legs_restore;
+		l->legs_restore = 0;
+		l->legs_failed = 0;
+		l->failed_told = 0;
+	}
+	return f->type;
+}
+
 static size_t compose(struct cluster_log *l, struct clog_frame *f)
 {
 	u32 count;
@@ -240,15 +403,18 @@ static size_t compose(struct cluster_log *l, struct clog_frame *f)
 	if (l->say_create) {
 		l->say_create = false;
 		f->type = CLOG_CREATE;
-		f->value = l->live;
+		if (l->live)
+			compose_in_use(l, f);
 		return compose_text(l, f);
 	}
 	if (l->say_resume) {
 		l->say_resume = false;
 		f->type = CLOG_RESUME;
-		f->value = !!l->news;
+		f->value = legs_of(l);
 		return sizeof(*f);
 	}
+	if (compose_legs(l, f))
+		return sizeof(*f);
 	count = picture_tell(&l->picture, &f->type, &f->value, (struct clog_range *)(f + 1));
 	if (f->type) {
 		f->count = count;
@@ -421,6 +587,12 @@ static int cluster_postsuspend(struct dm_dirty_log *dm)
 	l->live = false;
 	l->say_resume = false;
 	picture_reset(&l->picture);
+	legs_reset(l, l->legs.legs);
+	l->legs_news = true;
+	l->say_follows = false;
+	l->legs_failed = 0;
+	l->failed_told = 0;
+	l->legs_retry = 0;
 	spin_unlock_irq(&l->lock);
 	if (r == -ENOTCONN)
 		DMWARN("%s: clogd is not running: what was marked is copied when the log is opened next",
@@ -435,6 +607,7 @@ static int cluster_resume(struct dm_dirty_log *dm)
 
 	spin_lock_irq(&l->lock);
 	l->live = true;
+	l->was_active = false;
 	l->say_resume = true;
 	l->control = 0;
 	channel_poke(l);

@@ -13,6 +13,9 @@
 
 #include "mirror.h"
 
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
 static char *target_name = "mirror";
 module_param(target_name, charp, 0444);
 MODULE_PARM_DESC(target_name,
@@ -162,7 +165,7 @@ static void free_mirror(struct mirror_set *ms)
 	unsigned int i;
 
 	if (ms->cluster)
-		cluster_log_set_client(ms->cluster, NULL, NULL);
+		cluster_log_set_client(ms->cluster, 0, NULL, NULL);
 	if (ms->wq) {
 		cancel_delayed_work_sync(&ms->again);
 		cancel_delayed_work_sync(&ms->sweep);
@@ -299,6 +302,7 @@ static int init_mirror(struct mirror_set *ms)
 	bio_list_init(&ms->reads);
 	bio_list_init(&ms->failures);
 	bio_list_init(&ms->holds);
+	bio_list_init(&ms->undecided);
 	INIT_LIST_HEAD(&ms->idle);
 	INIT_LIST_HEAD(&ms->drained);
 	INIT_LIST_HEAD(&ms->copied);
@@ -328,6 +332,12 @@ static int init_mirror(struct mirror_set *ms)
 	}
 	ms->regions = regions;
 	ms->cluster = cluster_log_of(ms->log);
+	if (ms->cluster)
+		agreement_reset(&ms->agreed, ms->nr_legs);
+	else
+		agreement_alone(&ms->agreed, ms->nr_legs);
+	atomic64_set(&ms->own_legs, agreement_word(&ms->agreed));
+	ms->legs_word = ms->cluster ? &ms->cluster->legs_word : &ms->own_legs;
 	ms->sticky = ms->cluster || !ms->log->type->is_remote_recovering;
 
 	ti->error = "Cannot allocate mirror context";
@@ -496,6 +506,7 @@ static void mirror_resume(struct dm_target *ti)
 
 	if (ms->log->type->resume && ms->log->type->resume(ms->log))
 		DMWARN("the log's resume failed");
+	ms->resumed_at = jiffies;
 	atomic_set(&ms->suspended, 0);
 	if (ms->sticky)
 		queue_delayed_work(ms->wq, &ms->sweep,
@@ -569,10 +580,15 @@ static void restore_legs(struct mirror_set *ms)
 	struct bio_list holds;
 	struct bio *bio;
 
+	if (ms->cluster) {
+		cluster_log_legs_restore(ms->cluster, BIT(ms->nr_legs) - 1);
+		wake_worker(ms);
+		return;
+	}
 	flush_workqueue(ms->wq);
 	ms->in_sync = false; /* first: from now on the primary stays where it is */
 	smp_wmb();
-	legs_reset(ms);
+	legs_reset(ms, ~0UL);
 	spin_lock_irq(&ms->lock);
 	holds = ms->holds;
 	bio_list_init(&ms->holds);
@@ -594,12 +610,12 @@ static int mirror_message(struct dm_target *ti, unsigned int argc, char **argv, 
 	struct leg *leg;
 
 	if (argc == 1 && !strcasecmp(argv[0], "stats")) {
-		DMEMIT("warm_writes %lld cold_writes %lld marks %lld clears %lld regions_copied %lld in_use %d missed %lld copying %d primary %u preferred %d rate_kib %llu",
+		DMEMIT("warm_writes %lld cold_writes %lld marks %lld clears %lld regions_copied %lld in_use %d missed %lld copying %d primary %u preferred %d rate_kib %llu legs_epoch %u",
 		       atomic64_read(&ms->warm_writes), atomic64_read(&ms->cold_writes),
 		       atomic64_read(&ms->marks), atomic64_read(&ms->clears),
 		       atomic64_read(&ms->regions_copied), atomic_read(&ms->entries),
 		       atomic64_read(&ms->missed_count), atomic_read(&ms->copies), ms->primary,
-		       ms->preferred, (unsigned long long)ms->rate_kib);
+		       ms->preferred, (unsigned long long)ms->rate_kib, ms->agreed.epoch);
 		return 1;
 	}
 	if (argc == 1 && !strcasecmp(argv[0], "restore")) {
@@ -608,6 +624,10 @@ static int mirror_message(struct dm_target *ti, unsigned int argc, char **argv, 
 	}
 	if (argc == 2 && !strcasecmp(argv[0], "fail")) {
 		leg = find_leg(ms, argv[1]);
+		if (leg && ms->cluster) {
+			cluster_log_legs_forced(ms->cluster, BIT(leg - ms->legs));
+			return 0;
+		}
 		if (leg) {
 			leg_fail(leg, LEG_WRITE_ERROR);
 			return 0;

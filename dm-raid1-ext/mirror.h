@@ -10,6 +10,7 @@
  *   regions.c  the regions in use, in a hash with one lock per bucket
  *   region.c   what one region may do next (pure)
  *   legs.c     health of the legs, the primary
+ *   agreement.h  which legs the nodes have agreed to use (pure)
  *
  * Contexts: map() and the completion of a bio touch only a region's bucket and atomic counters.
  * Everything that asks the log runs on one ordered workqueue per mirror, so marks and clears reach
@@ -97,6 +98,12 @@ struct mirror_set {
 	struct list_head drained;	/* CLOSING, nothing in flight: the copy may start */
 	struct list_head copied;	/* with their results */
 	struct list_head marking, away; /* of the worker alone, with a cluster log */
+	struct bio_list
+		undecided; /* likewise: a leg missed them, and the nodes are to decide about it */
+	struct agreement agreed; /* likewise, as last looked at; alone, every leg is in use */
+	atomic64_t *legs_word;	 /* what is agreed now: of the log, or our own */
+	atomic64_t own_legs;
+	unsigned long resumed_at;
 
 	struct workqueue_struct *wq; /* ordered */
 	struct work_struct work;
@@ -137,8 +144,10 @@ struct mirror_io {
 	struct region_entry *region; /* the write is counted there */
 	struct bvec_iter iter;	     /* of a read, to try it again */
 	atomic_t left;
-	unsigned long failed; /* bits of legs */
-	u8 leg;		      /* of a read */
+	unsigned long failed, sent; /* bits of legs */
+	u64 word;		    /* legs_word when it was sent */
+	u32 lapse;		    /* of the write lease, likewise */
+	u8 leg;			    /* of a read */
 	bool primary_only;
 	blk_status_t status;
 };
@@ -159,6 +168,11 @@ static inline struct bio *bio_of(struct mirror_io *io)
 	return dm_bio_from_per_bio_data(io, sizeof(struct mirror_io));
 }
 
+static inline dev_t dev_of(struct mirror_set *ms)
+{
+	return disk_devt(dm_disk(dm_table_get_md(ms->ti->table)));
+}
+
 static inline u64 region_of(struct mirror_set *ms, struct bio *bio)
 {
 	return dm_target_offset(ms->ti, bio->bi_iter.bi_sector) >> ms->region_shift;
@@ -169,9 +183,15 @@ static inline sector_t leg_sector(struct mirror_set *ms, struct leg *leg, sector
 	return leg->start + dm_target_offset(ms->ti, sector);
 }
 
+/* Is it well, as far as this node can see? */
 static inline bool leg_alive(struct leg *leg)
 {
 	return !atomic_read(&leg->errors);
+}
+
+static inline u64 legs_word(struct mirror_set *ms)
+{
+	return atomic64_read(ms->legs_word);
 }
 
 static inline struct leg *primary_leg(struct mirror_set *ms)
@@ -198,6 +218,9 @@ void regions_leave(struct mirror_set *ms, struct region_entry *entry);
 /* Worker only. Never fails: it waits for memory. */
 struct region_entry *regions_get(struct mirror_set *ms, u64 index);
 bool regions_step(struct mirror_set *ms, struct region_entry *entry, enum region_event event);
+/* The same; its bucket's lock is held. */
+bool regions_step_locked(struct mirror_set *ms, struct region_entry *entry,
+			 enum region_event event);
 struct bio_list regions_step_all(struct mirror_set *ms, struct region_entry *e,
 				 enum region_event event);
 /* Lets writes in that were waiting for the region: they start over. */
@@ -214,6 +237,7 @@ int mirror_map_write(struct mirror_set *ms, struct bio *bio);
 void mirror_cold_writes(struct mirror_set *ms, struct bio_list *writes);
 void send_marked(struct mirror_set *ms, struct region_entry *e, struct bio_list *ready);
 void mirror_failures(struct mirror_set *ms, struct bio_list *failures);
+void lose_sync(struct mirror_set *ms, struct region_entry *e);
 void unsync_warm(struct mirror_set *ms);
 int mirror_flush_legs(struct dm_target *ti);
 
@@ -227,6 +251,9 @@ void share_init(struct mirror_set *ms);
 void share_work(struct mirror_set *ms);
 void share_ask(struct mirror_set *ms, struct region_entry *e);
 void share_end(struct mirror_set *ms);
+void share_failure(struct mirror_set *ms, struct bio *bio);
+void share_restore(struct mirror_set *ms);
+bool share_may_begin(struct mirror_set *ms);
 
 /* copy.c */
 void copies_work(struct mirror_set *ms);
@@ -235,7 +262,7 @@ void copy_later(struct work_struct *work);
 
 /* legs.c */
 void leg_fail(struct leg *leg, enum leg_error why);
-void legs_reset(struct mirror_set *ms);
+void legs_reset(struct mirror_set *ms, unsigned long legs);
 bool legs_healthy(struct mirror_set *ms);
 char leg_letter(struct leg *leg);
 

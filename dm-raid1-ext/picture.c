@@ -101,20 +101,6 @@ static bool take_marked(struct picture *p, clog_u32 region)
 	return *f & R_MARKED ? false : tell(p, region, R_CLEAR); /* nobody waits for it any more */
 }
 
-static bool take_refused(struct picture *p, clog_u32 region)
-{
-	unsigned char *f = &p->flags[region];
-
-	if (!(*f & R_ASKED))
-		return false;
-	*f &= ~R_ASKED;
-	p->marks_waiting--;
-	if (!(*f & R_CLOSE))
-		return false;
-	*f &= ~R_CLOSE;
-	return tell(p, region, R_CLEAR);
-}
-
 static bool take_told(struct picture *p, clog_u32 region)
 {
 	if (p->flags[region] & R_LOST) {
@@ -135,8 +121,6 @@ bool picture_take(struct picture *p, unsigned int type, clog_u32 region)
 		return take_close(p, region);
 	case CLOG_MARKED:
 		return take_marked(p, region);
-	case CLOG_REFUSED:
-		return take_refused(p, region);
 	case CLOG_TOLD:
 		return take_told(p, region);
 	}

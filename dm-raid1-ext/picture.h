@@ -62,7 +62,7 @@ bool picture_want(struct picture *p, clog_u32 region);
 bool picture_lose(struct picture *p, clog_u32 region);
 
 /*
- * The daemon's: SYNCED, UNSYNCED, CLOSE, MARKED, REFUSED or TOLD for one region. True: there is
+ * The daemon's: SYNCED, UNSYNCED, CLOSE, MARKED or TOLD for one region. True: there is
  * something new to tell.
  */
 bool picture_take(struct picture *p, unsigned int type, clog_u32 region);

@@ -8,8 +8,9 @@
 
 /* A sequential run leaves its leg when that has so many more reads in flight than another. */
 #define RUN_SLACK 4
+#define NEVER_USED_HZ (10 * HZ)
 
-static struct leg *choose(struct mirror_set *ms, sector_t sector, unsigned long tried)
+static struct leg *choose(struct mirror_set *ms, sector_t sector, u64 word, unsigned long tried)
 {
 	int preferred = READ_ONCE(ms->preferred), best_load = INT_MAX, run_load = INT_MAX;
 	struct leg *best = NULL, *run = NULL, *last = NULL;
@@ -19,7 +20,7 @@ static struct leg *choose(struct mirror_set *ms, sector_t sector, unsigned long 
 		struct leg *leg = &ms->legs[i];
 		int load;
 
-		if (tried & BIT(i))
+		if (tried & BIT(i) || !(word_readable(word) & BIT(i)))
 			continue;
 		if (!leg_alive(leg)) {
 			last = last ?: leg; /* what is in sync is good there, too */
@@ -55,30 +56,37 @@ static void aim(struct mirror_set *ms, struct bio *bio, struct leg *leg)
 }
 
 /* The leg that a read of the region may have; NULL: none. */
-static struct leg *leg_for(struct mirror_set *ms, struct bio *bio, bool in_sync)
+static struct leg *leg_for(struct mirror_set *ms, struct bio *bio, u64 word, bool in_sync)
 {
 	unsigned long tried = io_of(bio)->failed;
 	struct leg *leg;
 
 	if (in_sync)
-		return choose(ms, bio->bi_iter.bi_sector, tried);
-	leg = primary_leg(ms);
+		return choose(ms, bio->bi_iter.bi_sector, word, tried);
+	leg = ms->cluster ? &ms->legs[word_primary(word)] : primary_leg(ms);
 	return leg_alive(leg) && !(tried & BIT(leg - ms->legs)) ? leg : NULL;
 }
 
 int mirror_map_read(struct mirror_set *ms, struct bio *bio)
 {
 	struct mirror_io *io = io_of(bio);
+	u64 word = legs_word(ms);
 	struct leg *leg;
 	int in_sync;
 
 	io->failed = 0;
 	io->region = NULL;
+	if (ms->cluster && unlikely(!share_may_begin(ms))) {
+		if (bio->bi_opf & REQ_RAHEAD)
+			return DM_MAPIO_KILL;
+		queue_for_worker(ms, &ms->reads, bio);
+		return DM_MAPIO_SUBMITTED;
+	}
 	in_sync = ms->log->type->in_sync(ms->log, region_of(ms, bio), 0);
 	if (in_sync < 0 && in_sync != -EWOULDBLOCK)
 		return DM_MAPIO_KILL;
 	/* Whatever the log would answer, the primary may serve it. */
-	leg = leg_for(ms, bio, in_sync > 0);
+	leg = leg_for(ms, bio, word, in_sync > 0);
 	if (unlikely(!leg)) {
 		if (in_sync != -EWOULDBLOCK || bio->bi_opf & REQ_RAHEAD)
 			return DM_MAPIO_KILL;
@@ -106,18 +114,47 @@ int mirror_end_read(struct mirror_set *ms, struct bio *bio, blk_status_t *error)
 	return DM_ENDIO_INCOMPLETE;
 }
 
+/*
+ * With a cluster log nothing is read before the nodes have said which legs are good, nor without
+ * the lease: meanwhile others may have given up a leg. A mirror that never came into use fails its
+ * reads after a while, so that whoever looks at new devices does not hang on it.
+ */
+static bool wait_with_read(struct mirror_set *ms, struct bio *bio)
+{
+	if (!ms->cluster || share_may_begin(ms))
+		return false;
+	if (atomic_read(&ms->suspended) && dm_noflush_suspending(ms->ti)) {
+		bio->bi_status = BLK_STS_DM_REQUEUE;
+		bio_endio(bio);
+	} else if (!READ_ONCE(ms->cluster->was_active) &&
+		   time_after(jiffies, ms->resumed_at + NEVER_USED_HZ)) {
+		bio_io_error(bio);
+	} else {
+		spin_lock_irq(&ms->lock);
+		bio_list_add(&ms->reads, bio);
+		spin_unlock_irq(&ms->lock);
+		queue_delayed_work(ms->wq, &ms->again, HZ / 5);
+	}
+	return true;
+}
+
 void mirror_queued_reads(struct mirror_set *ms, struct bio_list *reads)
 {
 	struct bio *bio;
 
 	while ((bio = bio_list_pop(reads))) {
-		bool in_sync = ms->log->type->in_sync(ms->log, region_of(ms, bio), 1) == 1;
-		struct leg *leg = leg_for(ms, bio, in_sync);
+		u64 word = legs_word(ms);
+		struct leg *leg;
+
+		io_of(bio)->leg = MIRROR_MAX_LEGS;
+		if (wait_with_read(ms, bio))
+			continue;
+		leg = leg_for(ms, bio, word,
+			      ms->log->type->in_sync(ms->log, region_of(ms, bio), 1) == 1);
 
 		if (!leg) {
 			DMERR_LIMIT("sector %llu cannot be read: no leg has it",
 				    (unsigned long long)bio->bi_iter.bi_sector);
-			io_of(bio)->leg = MIRROR_MAX_LEGS;
 			bio_io_error(bio);
 			continue;
 		}

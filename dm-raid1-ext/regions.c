@@ -10,6 +10,7 @@
 #include <linux/slab.h>
 
 #include "mirror.h"
+#include "trace.h"
 
 #define MAX_BUCKET_BITS 13
 
@@ -133,13 +134,25 @@ struct region_entry *regions_get(struct mirror_set *ms, u64 index)
 	return e;
 }
 
+bool regions_step_locked(struct mirror_set *ms, struct region_entry *e, enum region_event event)
+{
+	unsigned int from = e->r.state;
+
+	if (!region_step(&e->r, event))
+		return false;
+	if (from != e->r.state)
+		trace_mirror_region(dev_of(ms), e->index, region_state_name(from),
+				    region_state_name(e->r.state), e->r.pending);
+	return true;
+}
+
 bool regions_step(struct mirror_set *ms, struct region_entry *e, enum region_event event)
 {
 	struct region_bucket *b = region_bucket(ms, e->index);
 	bool ok;
 
 	spin_lock_irq(&b->lock);
-	ok = region_step(&e->r, event);
+	ok = regions_step_locked(ms, e, event);
 	spin_unlock_irq(&b->lock);
 	return ok;
 }
@@ -152,7 +165,7 @@ struct bio_list regions_step_all(struct mirror_set *ms, struct region_entry *e,
 	struct bio_list ready;
 
 	spin_lock_irq(&b->lock);
-	region_step(&e->r, event);
+	regions_step_locked(ms, e, event);
 	ready = e->waiting;
 	bio_list_init(&e->waiting);
 	spin_unlock_irq(&b->lock);
@@ -182,7 +195,7 @@ bool regions_put(struct mirror_set *ms, struct region_entry *e, bool clear)
 	/* In a cluster a region that lost its sync is still held until it is cleared. */
 	marked = e->r.state == REGION_WARM || (ms->cluster && e->r.state == REGION_UNSYNCED);
 	if (!e->r.pending && bio_list_empty(&e->waiting) &&
-	    (e->r.state == REGION_CLEAN || (clear && region_step(&e->r, REGION_UNMARK)))) {
+	    (e->r.state == REGION_CLEAN || (clear && regions_step_locked(ms, e, REGION_UNMARK)))) {
 		spin_lock(&ms->lock);
 		list_del_init(&e->list);
 		spin_unlock(&ms->lock);

@@ -4,8 +4,14 @@
  * waited for: a worker that waited could keep a region from another node that waits for it, and
  * that node's worker a region from this one. A region that the cluster is to copy is closed here
  * first, drained, handed over, and taken up again when it is in sync.
+ *
+ * A write that a leg missed is undecided until the nodes have given that leg up, or it may be tried
+ * again (I3). It keeps its region, and with it the mark, unless the cluster wants to copy that:
+ * then it starts over afterwards. So it does if the write lease ran out meanwhile: others may have
+ * copied the region over what it had written.
  */
 #include "mirror.h"
+#include "trace.h"
 
 static void news(void *context)
 {
@@ -14,18 +20,128 @@ static void news(void *context)
 
 void share_init(struct mirror_set *ms)
 {
-	cluster_log_set_client(ms->cluster, news, ms);
+	cluster_log_set_client(ms->cluster, ms->nr_legs, news, ms);
 }
+
+/* May anything be read or written at all (I4, I5)? */
+bool share_may_begin(struct mirror_set *ms)
+{
+	return cluster_log_may_write(ms->cluster) && word_told(legs_word(ms));
+}
+
+/* ---- writes that a leg missed ---- */
+
+static void end_undecided(struct mirror_set *ms, struct bio *bio, blk_status_t status)
+{
+	struct mirror_io *io = io_of(bio);
+
+	if (io->region)
+		regions_leave(ms, io->region);
+	bio->bi_status = status;
+	bio_endio(bio);
+}
+
+static void start_over(struct mirror_set *ms, struct bio *bio)
+{
+	struct mirror_io *io = io_of(bio);
+
+	if (io->region)
+		regions_leave(ms, io->region);
+	io->region = NULL;
+	io->failed = 0;
+	io->status = 0;
+	queue_for_worker(ms, &ms->cold, bio);
+}
+
+/* I1: the legs differ where the write went, and nobody will write there again before it is copied.
+ */
+static void abandon(struct mirror_set *ms, struct bio *bio, blk_status_t status)
+{
+	if (io_of(bio)->region)
+		lose_sync(ms, io_of(bio)->region);
+	else
+		unsync_warm(ms);
+	end_undecided(ms, bio, status);
+}
+
+/* True: the write has ended or started over. */
+static bool decide(struct mirror_set *ms, struct bio *bio, u32 retry)
+{
+	struct mirror_io *io = io_of(bio);
+	u32 reached = io->sent & ~io->failed, written = ms->agreed.written;
+	u32 lacks = agreement_lacks(&ms->agreed, io->word, reached);
+
+	if (io->status == BLK_STS_NOTSUPP) { /* some legs have discarded, some cannot */
+		abandon(ms, bio, io->status);
+	} else if (!atomic_read(&ms->suspended) && !share_may_begin(ms)) {
+		return false;
+	} else if (!atomic_read(&ms->suspended) && io->lapse != READ_ONCE(ms->cluster->lapses)) {
+		start_over(ms, bio);
+	} else if (reached && !lacks && io->lapse == READ_ONCE(ms->cluster->lapses)) {
+		end_undecided(ms, bio, BLK_STS_OK); /* I3 */
+	} else if (atomic_read(&ms->suspended)) {
+		abandon(ms, bio,
+			dm_noflush_suspending(ms->ti) ? BLK_STS_DM_REQUEUE : BLK_STS_IOERR);
+	} else if (io->failed & retry || lacks & written & ~io->sent ||
+		   (io->region && READ_ONCE(io->region->r.state) == REGION_CLOSING)) {
+		start_over(ms, bio);
+	} else if (!reached && !(written & ~io->failed)) {
+		abandon(ms, bio, BLK_STS_IOERR); /* no leg takes it */
+	} else if (!reached) {
+		start_over(ms, bio);
+	} else {
+		cluster_log_legs_failed(ms->cluster, lacks & written & io->failed);
+		return false;
+	}
+	return true;
+}
+
+void share_failure(struct mirror_set *ms, struct bio *bio)
+{
+	if (!decide(ms, bio, 0))
+		bio_list_add(&ms->undecided, bio);
+}
+
+static void look_for_legs(struct mirror_set *ms)
+{
+	struct bio_list undecided = ms->undecided;
+	struct agreement now;
+	struct bio *bio;
+	u32 retry;
+
+	if (cluster_log_legs(ms->cluster, &now)) {
+		legs_reset(ms, now.written & ~ms->agreed.written);
+		ms->agreed = now;
+		WRITE_ONCE(ms->primary, now.primary);
+		trace_mirror_legs(dev_of(ms), now.epoch, now.readable, now.written, now.needed,
+				  now.primary);
+		if (now.told) {
+			cluster_log_follows(ms->cluster, now.epoch);
+			queue_work(ms->wq, &ms->event);
+		}
+	}
+	retry = cluster_log_legs_retry(ms->cluster);
+	legs_reset(ms, retry);
+	bio_list_init(&ms->undecided);
+	while ((bio = bio_list_pop(&undecided)))
+		if (!decide(ms, bio, retry))
+			bio_list_add(&ms->undecided, bio);
+}
+
+/* ---- marks and copies ---- */
 
 static bool wants_it(struct mirror_set *ms, u64 index)
 {
 	return cluster_log_unsynced(ms->cluster, index) || cluster_log_closing(ms->cluster, index);
 }
 
-/* A write wants into a region that is not in use. */
+/*
+ * A write wants into a region that is not in use. Also one that is not in sync may be marked, while
+ * nobody copies it.
+ */
 void share_ask(struct mirror_set *ms, struct region_entry *e)
 {
-	if (wants_it(ms, e->index)) {
+	if (cluster_log_closing(ms->cluster, e->index)) {
 		regions_step(ms, e, REGION_AWAIT);
 		list_move_tail(&e->list, &ms->away);
 		cluster_log_want(ms->cluster, e->index);
@@ -51,7 +167,7 @@ static void look_for_marks(struct mirror_set *ms)
 			ready = regions_step_all(ms, e, REGION_MARKED);
 			send_marked(ms, e, &ready);
 			break;
-		case CLUSTER_MARK_REFUSED:
+		case CLUSTER_MARK_NONE:
 			list_del_init(&e->list);
 			regions_step(ms, e, REGION_MARK_FAILED);
 			regions_release(ms, e);
@@ -76,7 +192,7 @@ static void close_regions(struct mirror_set *ms)
 			if (!cluster_log_closing(ms->cluster, e->index))
 				continue;
 			spin_lock_irq(&b->lock);
-			if (region_step(&e->r, REGION_COPY) && !e->r.pending) {
+			if (regions_step_locked(ms, e, REGION_COPY) && !e->r.pending) {
 				spin_lock(&ms->lock);
 				list_move_tail(&e->list, &ms->drained);
 				spin_unlock(&ms->lock);
@@ -122,6 +238,7 @@ void share_work(struct mirror_set *ms)
 {
 	look_for_marks(ms);
 	close_regions(ms);
+	look_for_legs(ms);
 	hand_over(ms);
 	/* A suspend that gives writes back to the core cannot wait for the cluster. */
 	take_back(ms, atomic_read(&ms->suspended) && dm_noflush_suspending(ms->ti));

@@ -6,22 +6,17 @@
  */
 #include "mirror.h"
 
-static unsigned long every_leg(struct mirror_set *ms)
-{
-	return GENMASK(ms->nr_legs - 1, 0);
-}
-
 static void write_done(struct mirror_set *ms, struct mirror_io *io)
 {
 	struct bio *bio = bio_of(io);
 
-	if (unlikely(io->failed)) {
+	if (unlikely(io->failed || word_needed(io->word) & ~io->sent)) {
 		/*
 		 * No leg took it, or none but the primary was asked: the legs are as equal as they
 		 * were.
 		 */
 		bool equal = io->primary_only ||
-			     (io->failed == every_leg(ms) && io->status == BLK_STS_NOTSUPP);
+			     (io->failed == io->sent && io->status == BLK_STS_NOTSUPP);
 
 		if (!equal) {
 			queue_for_worker(ms, &ms->failures, bio);
@@ -72,8 +67,11 @@ static struct bio *clone_for(struct leg *leg, struct bio *bio, gfp_t gfp)
 	return clone;
 }
 
-static void begin(struct mirror_io *io, unsigned long legs)
+static void begin(struct mirror_set *ms, struct mirror_io *io, u64 word, unsigned long legs)
 {
+	io->lapse = ms->cluster ? READ_ONCE(ms->cluster->lapses) : 0;
+	io->word = word;
+	io->sent = legs;
 	io->failed = 0;
 	io->status = 0;
 	io->primary_only = hweight_long(legs) == 1;
@@ -85,7 +83,7 @@ static void begin(struct mirror_io *io, unsigned long legs)
  * for, because what this task sent before may still sit on its own bio list. False: no memory now,
  * nothing was sent.
  */
-static bool try_send(struct mirror_set *ms, struct bio *bio, unsigned long legs)
+static bool try_send(struct mirror_set *ms, struct bio *bio, u64 word, unsigned long legs)
 {
 	struct bio *clones[MIRROR_MAX_LEGS];
 	unsigned int i, n = 0;
@@ -99,18 +97,18 @@ static bool try_send(struct mirror_set *ms, struct bio *bio, unsigned long legs)
 		}
 		n++;
 	}
-	begin(io_of(bio), legs);
+	begin(ms, io_of(bio), word, legs);
 	for (i = 0; i < n; i++)
 		submit_bio_noacct(clones[i]);
 	return true;
 }
 
 /* From the worker: one clone after the other, so that the pool always moves on. */
-static void send_waiting(struct mirror_set *ms, struct bio *bio, unsigned long legs)
+static void send_waiting(struct mirror_set *ms, struct bio *bio, u64 word, unsigned long legs)
 {
 	unsigned int i;
 
-	begin(io_of(bio), legs);
+	begin(ms, io_of(bio), word, legs);
 	for_each_set_bit(i, &legs, ms->nr_legs)
 		submit_bio_noacct(clone_for(&ms->legs[i], bio, GFP_NOIO));
 }
@@ -118,13 +116,14 @@ static void send_waiting(struct mirror_set *ms, struct bio *bio, unsigned long l
 int mirror_map_write(struct mirror_set *ms, struct bio *bio)
 {
 	struct mirror_io *io = io_of(bio);
+	u64 word = legs_word(ms);
 	sector_t left;
 
 	io->region = NULL;
 	io->failed = 0;
 	io->status = 0;
 	if (bio->bi_opf & REQ_PREFLUSH) {
-		if (!try_send(ms, bio, every_leg(ms)))
+		if (!word_told(word) || !try_send(ms, bio, word, word_written(word)))
 			queue_for_worker(ms, &ms->cold, bio);
 		return DM_MAPIO_SUBMITTED;
 	}
@@ -137,16 +136,22 @@ int mirror_map_write(struct mirror_set *ms, struct bio *bio)
 	if (ms->sticky) {
 		enum region_way way = regions_enter(ms, region_of(ms, bio), &io->region);
 
-		/* I4: asked after the write was counted: the region is not handed over under it. */
-		bool may_write = !ms->cluster || cluster_log_may_write(ms->cluster);
+		/*
+		 * I4: asked after the write was counted: the region is not handed over under it.
+		 * I3: likewise the legs, so that a leg that comes back while a write is under way
+		 * without it is told that it missed the region.
+		 */
+		bool may_write = !ms->cluster || share_may_begin(ms);
+
+		word = legs_word(ms);
 
 		if (way == REGION_EVERY_LEG && likely(may_write) &&
-		    likely(try_send(ms, bio, every_leg(ms)))) {
+		    likely(try_send(ms, bio, word, word_written(word)))) {
 			atomic64_inc(&ms->warm_writes);
 			return DM_MAPIO_SUBMITTED;
 		}
-		if (way == REGION_PRIMARY && may_write && !ms->leg_failed &&
-		    try_send(ms, bio, BIT(READ_ONCE(ms->primary))))
+		if (way == REGION_PRIMARY && !ms->cluster && !ms->leg_failed &&
+		    try_send(ms, bio, word, BIT(READ_ONCE(ms->primary))))
 			return DM_MAPIO_SUBMITTED;
 		if (io->region) {
 			regions_leave(ms, io->region);
@@ -173,12 +178,13 @@ static void ask_log(struct mirror_set *ms, struct region_entry *e, struct list_h
 }
 
 /* A leg misses what is written in the region, so the log must say so (I1). */
-static void lose_sync(struct mirror_set *ms, struct region_entry *e)
+void lose_sync(struct mirror_set *ms, struct region_entry *e)
 {
 	if (!ms->log_failed)
 		ms->log->type->set_region_sync(ms->log, e->index, 0);
 	regions_step(ms, e, REGION_UNSYNC);
-	copy_missed(ms, e->index);
+	if (!ms->cluster)
+		copy_missed(ms, e->index);
 }
 
 static void fail_later(struct mirror_set *ms, struct bio *bio)
@@ -188,13 +194,15 @@ static void fail_later(struct mirror_set *ms, struct bio *bio)
 
 static void send_cold(struct mirror_set *ms, struct bio *bio, enum region_way way)
 {
+	u64 word = legs_word(ms);
+
 	atomic64_inc(&ms->cold_writes);
 	if (way == REGION_EVERY_LEG)
-		send_waiting(ms, bio, every_leg(ms));
+		send_waiting(ms, bio, word, word_written(word));
 	else if (ms->leg_failed && ms->handle_errors && !ms->keep_log)
 		fail_later(ms, bio); /* until the table has been repaired */
 	else
-		send_waiting(ms, bio, BIT(READ_ONCE(ms->primary)));
+		send_waiting(ms, bio, word, BIT(READ_ONCE(ms->primary)));
 }
 
 /* The region's mark is durable: what waited for it goes out. */
@@ -206,7 +214,7 @@ void send_marked(struct mirror_set *ms, struct region_entry *e, struct bio_list 
 		struct mirror_io *io = io_of(bio);
 
 		io->region = NULL;
-		if (ms->cluster && unlikely(!cluster_log_may_write(ms->cluster)))
+		if (ms->cluster && unlikely(!share_may_begin(ms)))
 			queue_for_worker(ms, &ms->cold, bio); /* the lease ran out meanwhile */
 		else
 			send_cold(ms, bio, regions_enter(ms, e->index, &io->region));
@@ -281,16 +289,16 @@ void mirror_cold_writes(struct mirror_set *ms, struct bio_list *writes)
 		bool wait;
 		u64 index;
 
-		if (bio->bi_opf & REQ_PREFLUSH) {
-			send_waiting(ms, bio, every_leg(ms));
+		wait = ms->cluster && (!share_may_begin(ms) || gives_back(ms));
+		if (!wait && bio->bi_opf & REQ_PREFLUSH) {
+			u64 word = legs_word(ms);
+
+			send_waiting(ms, bio, word, word_written(word));
 			continue;
 		}
 		index = region_of(ms, bio);
-		if (ms->cluster)
-			wait = !cluster_log_may_write(ms->cluster) || gives_back(ms);
-		else
-			wait = log->is_remote_recovering &&
-			       log->is_remote_recovering(ms->log, index);
+		if (!ms->cluster && log->is_remote_recovering)
+			wait = log->is_remote_recovering(ms->log, index);
 		if (wait) {
 			bio_list_add(&later, bio);
 			continue;
@@ -301,6 +309,12 @@ void mirror_cold_writes(struct mirror_set *ms, struct bio_list *writes)
 			ask_log(ms, e, &marking);
 			way = regions_enter(ms, index, &io->region);
 		}
+		if (ms->cluster && way == REGION_PRIMARY) { /* about to be closed and copied */
+			regions_leave(ms, io->region);
+			io->region = NULL;
+			bio_list_add(&later, bio);
+			continue;
+		}
 		if (way == REGION_WAIT) {
 			struct region_bucket *b = region_bucket(ms, index);
 
@@ -308,7 +322,7 @@ void mirror_cold_writes(struct mirror_set *ms, struct bio_list *writes)
 			spin_lock_irq(&b->lock);
 			bio_list_add(&e->waiting, bio);
 			spin_unlock_irq(&b->lock);
-			if (ms->cluster)
+			if (e->r.state == REGION_AWAY)
 				cluster_log_want(ms->cluster, index);
 			continue;
 		}
@@ -348,6 +362,10 @@ void mirror_failures(struct mirror_set *ms, struct bio_list *failures)
 		bool alive = false;
 		unsigned int i;
 
+		if (ms->cluster) {
+			share_failure(ms, bio);
+			continue;
+		}
 		if (io->failed && io->region)
 			lose_sync(ms, io->region);
 		else if (io->failed)

@@ -7,11 +7,13 @@
  * direction. What the kernel asks is kept by it until it is answered: after the device was opened it tells everything again, so that a
  * daemon that was restarted misses nothing, and nothing is lost with a daemon.
  *
- * Kernel to daemon: CREATE, RESUME, SUSPEND and DESTROY are answered by ANSWER with their serial. MARK is answered by MARKED or REFUSED for
+ * Kernel to daemon: CREATE, RESUME, SUSPEND and DESTROY are answered by ANSWER with their serial. MARK is answered by MARKED for
  * each region, WANT by SYNCED when the region is copied, LOST by TOLD. CLEAR is not answered.
  * Daemon to kernel: SYNCED and UNSYNCED keep the kernel's picture of what may be read from any leg and marked; CLOSE asks for writes in
  * these regions to end, for they are to be copied; the kernel answers CLEAR when they have. STATE with `active` is the write lease: when it
  * runs out, nothing more is written until it is renewed (invariant I4).
+ * LEGS says which legs are in use: the kernel answers FOLLOWS once whatever it starts keeps to it. What was written without a leg that an
+ * earlier epoch had may end only under an epoch that is confirmed (invariant I3).
  */
 #ifndef PROTO_CHANNEL_H
 #define PROTO_CHANNEL_H
@@ -30,7 +32,7 @@ typedef uint32_t clog_u32;
 #endif
 
 #define CLOG_CHANNEL_DEVICE "clogd" /* under /dev */
-#define CLOG_CHANNEL_VERSION 1
+#define CLOG_CHANNEL_VERSION 2
 #define CLOG_FRAME_MAX 16384 /* bytes of one frame; a read must offer at least as much */
 #define CLOG_RANGES_MAX 2000 /* ranges of one frame */
 #define CLOG_LEASE_MAX_MS 60000
@@ -38,15 +40,19 @@ typedef uint32_t clog_u32;
 enum clog_frame_type {
 	/* kernel to daemon */
 	CLOG_HELLO = 1, /* first frame after open: `value` is the version, `serial` the number of logs that follow */
-	CLOG_CREATE = 2, /* text: "<uuid>\0<ctr string>\0"; value 1: it is in use already */
+	CLOG_CREATE = 2, /* text: "<uuid>\0<ctr string>\0"; in use already: value CLOG_CREATE_ bits, serial the epoch of its legs */
 	CLOG_DESTROY = 3,
-	CLOG_RESUME = 4, /* value 1: the mirror copes with a refused mark, else marks are held until they can be had */
+	CLOG_RESUME = 4, /* value: its legs; 0: it does not follow LEGS */
 	CLOG_SUSPEND = 5,
 	CLOG_MARK = 6,
 	CLOG_CLEAR = 7,
 	CLOG_WANT = 8,
 	CLOG_LOST = 9,
 	CLOG_HELD = 10, /* after open: in all other regions no write is in flight, whatever was marked; value 1: more of these follow */
+	CLOG_LEGS_FAILED = 11, /* value: bits of legs that a write failed on; said again until they are away or tried again */
+	CLOG_LEGS_FORCED = 12, /* value: bits of legs that the administrator gives up */
+	CLOG_LEGS_RESTORE = 13, /* value: bits of legs that the administrator says are well */
+	CLOG_FOLLOWS = 14,	/* serial: the epoch of LEGS */
 	/* daemon to kernel */
 	CLOG_ANSWER = 32, /* value: 0 or a positive errno */
 	CLOG_STATE = 33, /* value: CLOG_STATE_ bits; serial: lease in ms */
@@ -54,13 +60,27 @@ enum clog_frame_type {
 	CLOG_UNSYNCED = 35,
 	CLOG_CLOSE = 36,
 	CLOG_MARKED = 37,
-	CLOG_REFUSED = 38,
 	CLOG_TOLD = 39,
+	CLOG_LEGS = 40,	 /* value: CLOG_LEGS_ bits; serial: epoch */
+	CLOG_RETRY = 41, /* value: bits of legs on which what failed may be tried again */
 };
 
 #define CLOG_STATE_ACTIVE 1u	   /* writes are allowed for the lease */
 #define CLOG_STATE_PRIMARY_ONLY 2u /* a node is lost and what it had marked is not known yet: read the primary alone */
 #define CLOG_STATE_LOG_FAILED 4u
+
+/* Of CREATE: bit 0 in use, 8-11 how many legs follow LEGS, 12-20 those that have missed writes, 21-24 the primary */
+#define CLOG_CREATE_IN_USE 1u
+#define CLOG_CREATE_LEGS_SHIFT 8
+#define CLOG_CREATE_AWAY_SHIFT 12
+#define CLOG_CREATE_PRIMARY_SHIFT 21
+
+#define CLOG_LEGS_MAX 9
+#define CLOG_LEGS_MASK ((1u << CLOG_LEGS_MAX) - 1)
+#define CLOG_LEGS_WRITTEN_SHIFT 9 /* bits 0-8: legs that may be read; 9-17: that are written; 18-21: the primary's number */
+#define CLOG_LEGS_PRIMARY_SHIFT 18
+#define CLOG_LEGS_PRIMARY_MASK 15u
+#define CLOG_LEGS_CONFIRMED (1u << 31) /* no node reads a leg that is not written any more */
 
 struct clog_frame {
 	clog_u32 bytes; /* header and items, a multiple of 4 */

@@ -24,8 +24,21 @@ struct Range {
     }
 };
 
+// Which legs of a mirror are in use, as its nodes agreed last. A leg is a number from 0, in the order of the table.
+struct AgreedLegs {
+    uint32_t epoch = 0;
+    uint8_t count = 0;  // 0: not known
+    uint8_t primary = 0;
+    uint16_t away = 0;  // bits: these have missed writes
+    template <class A>
+    void fields(A& a) {
+        a(epoch), a(count), a(primary), a(away);
+    }
+};
+
 inline constexpr uint32_t kSectorBytes = 512;
 inline constexpr uint32_t kMaxNodes = 64;               // members of one log; also slots on a log disk
+inline constexpr uint32_t kMaxLegs = 9;                 // legs of one mirror, as dm-kcopyd allows
 inline constexpr uint32_t kMaxLogs = 1024;              // logs of one daemon
 inline constexpr uint32_t kMaxUuid = 128;               // DM_UUID_LEN - 1
 inline constexpr uint32_t kMaxMessageBytes = 64 << 10;  // one cluster message, header included

@@ -71,7 +71,7 @@ struct Call {
     Request type{};
     Bytes data;
     bool channel = false;  // it came by the channel (proto/channel.h), not by netlink
-    bool copes = false;    // and its mirror takes a refused mark
+    uint8_t legs = 0;      // of a RESUME by the channel: how many the mirror has; 0: it does not follow what is agreed about them
 
     uint64_t u64(size_t index = 0) const {
         uint64_t value = 0;

@@ -59,9 +59,10 @@ struct LogStanding {
     uint64_t epoch = 0;
     uint64_t applied = 0;  // messages applied so far
     uint64_t chain = 0;    // hash over them: equal chains mean equal states
+    AgreedLegs legs;       // as its state, or else its kernel, knows them
     template <class A>
     void fields(A& a) {
-        a(uuid), a(standing), a(epoch), a(applied), a(chain);
+        a(uuid), a(standing), a(epoch), a(applied), a(chain), a(legs);
     }
 };
 
@@ -87,9 +88,10 @@ struct Attach {
     uint64_t state_epoch = 0;  // core logs: the epoch of the state this node still has, 0: none
     std::vector<Range> busy;
     uint64_t boot = 0;  // names the node's boot: `kept` counts within one
+    uint8_t legs = 0;   // of its table; 0: its kernel cannot be told which legs are in use
     template <class A>
     void fields(A& a) {
-        a(transfer), a(have), a(params), a(kept), a(state_epoch), a(busy), a(boot);
+        a(transfer), a(have), a(params), a(kept), a(state_epoch), a(busy), a(boot), a(legs);
     }
 };
 struct Refuse {  // the answer to an Attach whose table differs
@@ -138,9 +140,10 @@ struct DeadMarks {
 };
 struct LegFailed {  // a write failed on a leg of the sender in these regions
     std::vector<Range> regions;
+    uint8_t passing = 0;  // the sender's kernel lets go of them, and they may be copied
     template <class A>
     void fields(A& a) {
-        a(regions);
+        a(regions), a(passing);
     }
 };
 struct BusyReport {  // the sender's kernel may still write here, of the regions that became unsynced in `generation`
@@ -225,9 +228,53 @@ struct Fenced {  // an administrator or a fencing agent says that the node canno
     }
 };
 
+// Which legs are in use (clogd/core/log_legs.cc). A leg is a number from 0, in the order of the table.
+struct LegSuspect {  // the sender cannot use the leg
+    uint8_t leg = 0;
+    uint8_t any = 0;     // its word is enough: leg_failure=any
+    uint8_t forced = 0;  // an administrator says so
+    template <class A>
+    void fields(A& a) {
+        a(leg), a(any), a(forced);
+    }
+};
+struct LegVote {
+    uint8_t leg = 0;
+    uint64_t round = 0;  // names the question
+    uint8_t failed = 0;
+    template <class A>
+    void fields(A& a) {
+        a(leg), a(round), a(failed);
+    }
+};
+struct LegAck {  // the node's kernel reads and writes by this epoch, and its slot names it
+    NodeId node = 0;
+    uint32_t epoch = 0;
+    uint8_t legs = 0;           // of the sender's table, if the others do not know yet (it follows no epoch then); else 0
+    std::vector<Range> missed;  // where it may have written before without the legs that are joining
+    template <class A>
+    void fields(A& a) {
+        a(node), a(epoch), a(legs), a(missed);
+    }
+};
+struct LegReturn {  // these legs may be written again
+    uint16_t legs = 0;
+    template <class A>
+    void fields(A& a) {
+        a(legs);
+    }
+};
+struct Missed {  // the sender is about to forget its marks here, which the legs that are away have missed
+    std::vector<Range> regions;
+    template <class A>
+    void fields(A& a) {
+        a(regions);
+    }
+};
+
 // The order is the type number on the wire: append only.
 using Body = std::variant<Hello, Attach, Refuse, Chunk, Ready, Detach, Folded, DeadMarks, LegFailed, BusyReport, BusyChange, Lease, Want, Trouble, Mark, MarkAck, DigestPoint,
-                          Digest, Diverged, Fenced>;
+                          Digest, Diverged, Fenced, LegSuspect, LegVote, LegAck, LegReturn, Missed>;
 
 struct Message {
     ViewId view;

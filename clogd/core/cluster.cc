@@ -44,6 +44,8 @@ void Cluster::step(const Event& event, TimeMs now) {
             } else if constexpr (std::is_same_v<T, ev::CopyIdle>) {
                 if (Log* log = find(e.uuid)) log->copy_idle();
             } else if constexpr (std::is_same_v<T, ev::Regions>) to_log(e, &Log::regions);
+            else if constexpr (std::is_same_v<T, ev::KernelLegs>) to_log(e, &Log::kernel_legs);
+            else if constexpr (std::is_same_v<T, ev::Probed>) to_log(e, &Log::probed);
             else on(e);
         },
         event);
@@ -113,7 +115,7 @@ void Cluster::on(const ev::FoundLive& e) {
         return;
     }
     Log& log = find_or_create(e.uuid);
-    log.found_live(*instance);
+    log.found_live(*instance, e.legs);
     if (auto orphan = orphans_.extract(e.uuid)) log.adopt(orphan.mapped(), *instance);
 }
 

@@ -46,7 +46,8 @@ struct Quorum {
 struct Disconnected {};  // Corosync is gone; Membership and Ring follow when it is back
 struct FoundLive {       // at start: the kernel already runs a mirror with this log
     std::string uuid;
-    std::string ctr;  // as the kernel would send it with CTR
+    std::string ctr;         // as the kernel would send it with CTR
+    proto::AgreedLegs legs;  // as the kernel knows them
 };
 struct ScanDone {};  // every FoundLive was told; before it the node says nothing to the others
 struct DiskOpened {
@@ -77,6 +78,7 @@ struct Copied {
     std::vector<Range> done;
     std::vector<Range> failed;
     std::string error;
+    int failed_leg = -1;
 };
 struct CopyIdle {  // after CopyCancel: no copy is in flight any more
     std::string uuid;
@@ -93,6 +95,19 @@ struct Regions {  // by the channel (proto/channel.h)
     What what{};
     std::vector<Range> ranges;
 };
+struct KernelLegs {  // by the channel: what the kernel or its administrator says of the legs (bits), or which epoch it follows
+    enum What { failed, forced, restore, follows };
+    uint64_t luid = 0;
+    std::string uuid;
+    What what{};
+    uint16_t legs = 0;
+    uint32_t epoch = 0;
+};
+struct Probed {
+    std::string uuid;
+    uint8_t leg = 0;
+    bool ok = false;
+};
 struct Tick {};
 struct FencedNode {
     NodeId node = 0;
@@ -100,7 +115,7 @@ struct FencedNode {
 }  // namespace ev
 
 using Event = std::variant<ev::Call, ev::Deliver, ev::Membership, ev::Ring, ev::Quorum, ev::Disconnected, ev::FoundLive, ev::ScanDone, ev::DiskOpened, ev::DiskDone,
-                           ev::LegsFlushed, ev::Legs, ev::Copied, ev::CopyIdle, ev::Drained, ev::Tick, ev::FencedNode, ev::Regions>;
+                           ev::LegsFlushed, ev::Legs, ev::Copied, ev::CopyIdle, ev::Drained, ev::Tick, ev::FencedNode, ev::Regions, ev::KernelLegs, ev::Probed>;
 
 namespace out {
 struct Send {
@@ -130,15 +145,22 @@ struct DiskWrite {  // done only when it is durable and reads back as written
 };
 struct FlushLegs {  // make what the legs acknowledged durable
     std::string uuid;
+    uint16_t legs = 0;  // bits; those that the mirror does not have are ignored
+};
+struct Probe {  // read a little of the leg
+    std::string uuid;
+    uint8_t leg = 0;
 };
 struct FindLegs {
     std::string uuid;
 };
-struct Copy {  // read these regions from the first leg and write them to the others, durably
+struct Copy {  // read these regions from one leg and write them to others, durably
     std::string uuid;
     uint32_t region_sectors = 0;
     uint64_t sectors = 0;
     std::vector<Range> ranges;
+    uint8_t from = 0;
+    uint16_t to = 0;  // bits; those that the mirror does not have are ignored
 };
 struct CopyFirst {
     std::string uuid;
@@ -165,7 +187,7 @@ struct Tell {  // a frame of the channel to the kernel's log
     uint32_t log = 0;
     uint16_t type = 0;  // clog_frame_type
     std::vector<Range> ranges;
-    uint32_t value = 0, lease_ms = 0;  // of CLOG_STATE
+    uint32_t value = 0, serial = 0;
 };
 struct Rejoin {};  // leave the group and join it again; Disconnected comes first
 struct Note {
@@ -176,7 +198,7 @@ struct Note {
 }  // namespace out
 
 using Output = std::variant<out::Send, out::Answer, out::OpenDisk, out::Close, out::DiskRead, out::DiskWrite, out::FlushLegs, out::FindLegs, out::Copy, out::CopyFirst,
-                            out::CopyCancel, out::Drain, out::Suspend, out::Resume, out::Scan, out::Rejoin, out::Tell, out::Note>;
+                            out::CopyCancel, out::Drain, out::Suspend, out::Resume, out::Scan, out::Rejoin, out::Tell, out::Probe, out::Note>;
 
 // Bugs that the simulator plants to show that it finds them. Always none outside tests/sim.
 enum class Planted : uint8_t {
@@ -195,6 +217,11 @@ enum class Planted : uint8_t {
     forget_held,             // a restarted daemon does not hear which regions the kernel has in use
     long_lease,              // the write lease outlives the time that a lost node is given to stop
     mark_unsynced,           // a mark is given for a region that is to be copied
+    unconfirmed_leg,         // a write that a leg missed ends before every node has left that leg
+    forget_missed,           // a leg that returns is taken to be in sync
+    primary_goes_unsynced,   // the primary is given up while regions are not in sync
+    unmark_while_away,       // marks end while a leg is away, and what it missed is forgotten
+    legs_not_on_disk,        // after a crash of everybody all legs are taken to be in use
     count_
 };
 
@@ -208,6 +235,7 @@ struct Config {
     uint32_t lease_bytes = 16 << 20;
     TimeMs resume_hold_ms = 5000;  // a RESUME is answered by then, in use or not
     bool alone_core = false;       // a `core` log may mark without a second member
+    bool leg_failure_any = false;  // a leg that fails for one node is given up by all
     Planted planted = Planted::none;
 };
 

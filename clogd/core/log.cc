@@ -43,6 +43,7 @@ wire::LogStanding Log::standing() const {
     wire::LogStanding s;
     s.uuid = uuid_;
     if (has_state_) s.epoch = state_.epoch, s.applied = state_.applied, s.chain = state_.chain;
+    s.legs = agreed_legs();
     switch (phase_) {
         case Phase::active:
         case Phase::detaching:
@@ -83,6 +84,7 @@ void Log::send_attach() {
     a.params = params_;
     a.kept = kept_;
     a.boot = host_.config().boot;
+    a.legs = my_leg_count_;
     a.state_epoch = has_state_ && !params_.has_disk ? state_.epoch : 0;
     RangeSet busy = my_kernel_regions();
     busy.coarsen(wire::kRangesPerMessage);
@@ -100,6 +102,7 @@ void Log::restart_attach(const char* why) {
     ops_.clear();
     slot_.reset();
     transfers_.clear();
+    lost_at_.clear();  // I4: of losses in an earlier standing; whoever is lost in the next one is given its time anew
     if (!copying_.empty()) {
         copy_busy_ = true;
         host_.emit(out::CopyCancel{uuid_});
@@ -117,6 +120,8 @@ void Log::restart_attach(const char* why) {
     if (!params_.has_disk)
         for (Region r : marks_.all()) core_pending_.add(r);
     busy_asked_.clear();
+    given_.clear();
+    my_legs_.probes.clear();
     host_.forget_messages(uuid_);
     phase_ = Phase::waiting;
     former_ = false;
@@ -305,6 +310,7 @@ void Log::form_from_disk(const Bytes& bytes) {
     const RangeSet all(std::vector<Range>{{0, regions}});
     LogState s;
     s.params = params_;
+    proto::AgreedLegs legs;
     bool known = false;
 
     if (auto mirr = disk::decode_mirr(header_page_); mirr && !bytes.empty()) {
@@ -346,6 +352,9 @@ void Log::form_from_disk(const Bytes& bytes) {
         }
         for (const Found& f : slots)
             if (f.content.present && (!newest || f.content.header.epoch > newest->epoch)) newest = &f.content.header;
+        // Epochs of legs only grow, so this counts also where nothing else can be trusted any more.
+        for (const Found& f : slots)
+            if (f.content.present && f.content.header.legs.epoch >= legs.epoch) legs = f.content.header.legs;
         // A damaged header may have been the newest.
         for (const Found& f : slots)
             if (!f.content.trusted && !f.content.present) trusted = false;
@@ -368,6 +377,7 @@ void Log::form_from_disk(const Bytes& bytes) {
                             for (uint32_t k = 0; k < range.count; ++k) marks_.use(range.start + k);
                 }
                 // Its kernel goes on: it will attach, or its machine will leave the ring.
+                if (newest->closed) continue;  // nobody is left of those members
                 if (present || absent) {
                     MemberState ms;
                     ms.status = present ? Member::demoted : Member::absent;
@@ -417,6 +427,10 @@ void Log::form_from_disk(const Bytes& bytes) {
         s.raw = params_.sync_mode == wire::kNoSync && bytes.empty() ? RangeSet{} : params_.sync_mode == wire::kNoSync && disk::decode_mirr(header_page_) ? RangeSet{} : all;
     }
     expect_frozen(s);
+    if (std::string why = form_legs(s, legs); !why.empty()) {
+        disk_failed(why);
+        return;
+    }
     MemberState me;
     if (auto it = s.members.find(cfg.self); it != s.members.end()) me = it->second;
     else {
@@ -431,6 +445,7 @@ void Log::form_from_disk(const Bytes& bytes) {
     }
     me.status = Member::joining;
     me.boot = cfg.boot;
+    me.legs = s.legs.count;
     if (kept_) me.busy = my_kernel_regions();
     s.members[cfg.self] = std::move(me);
     ++s.epoch;
@@ -490,9 +505,22 @@ void Log::form_from_memory() {
         s.raw = all;
     }
     expect_frozen(s);
+    // Nobody may have the state any more, but kernels go on with what was agreed.
+    proto::AgreedLegs legs = agreed_legs();
+    for (const auto& [node, standing] : last_view_.standings)
+        if (standing.legs.epoch > legs.epoch && standing.legs.count) legs = standing.legs;
+    RangeSet missed = has_state_ ? state_.missed : RangeSet{};
+    if (std::string why = form_legs(s, legs); !why.empty()) {
+        refused(why);
+        return;
+    }
+    if (s.legs.degraded()) s.missed.add(trusted ? missed : all);
+    else s.raw.add(missed);  // another table: what some leg missed is copied from the first
+    s.torn.remove(s.raw);
     MemberState& me = s.members[cfg.self];
     me.status = Member::joining;
     me.boot = cfg.boot;
+    me.legs = s.legs.count;
     me.lease.clear();
     me.join_epoch = ++s.epoch;
     if (kept_) me.busy = my_kernel_regions();
@@ -508,7 +536,7 @@ void Log::start_slot() {
     slot_ = std::make_unique<Slot>(disk::log_hash(uuid_), host_.config().self, layout_, me->slot, params_.regions());
     phase_ = Phase::writing;
     membership_changed();
-    slot_->set_unsynced(state_.torn, state_.raw);
+    slot_->set_unsynced(state_.torn, state_.raw_on_disk());
     slot_->start(state_.epoch, marks_.all(), everything_marked_);
 }
 
@@ -547,6 +575,10 @@ void Log::disk_done(const ev::DiskDone& e) {
             if (!slot_) break;
             slot_->written(e.ok);
             if (!e.ok) disk_failed(fmt::format("log device {} cannot be written: {}", device_, e.error));
+            if (closing_ && (!e.ok || slot_->clean())) {
+                host_.send(uuid_, wire::Folded{});
+                leave_done();
+            }
             break;
         case Op::global_header:
             if (phase_ != Phase::writing) break;
@@ -649,6 +681,7 @@ void Log::state_arrived() {
     }
     state_ = std::move(*state);
     has_state_ = true;
+    leg_epoch_at_ = host_.now();
     params_ = state_.params;
     if (host_.config().planted == Planted::partial_transfer) {
         state_.torn.clear();
@@ -694,6 +727,7 @@ void Log::apply(NodeId sender, const wire::Body& body, uint32_t frame_crc) {
     ++state_.applied;
     state_.chain = (state_.chain ^ (uint64_t{sender} << 32 | frame_crc)) * 0x100000001b3ull + state_.applied;
     apply_body(sender, body);
+    if (replica()) advance_legs();
 }
 
 void Log::apply_body(NodeId sender, const wire::Body& body) {
@@ -721,6 +755,12 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
                 for (uint32_t i = 0; i < range.count; ++i) marks_.use(range.start + i);
             core_held_.add(from->marks);
             core_seq_ = core_acked_ = std::max(core_seq_, from->mark_seq);
+            my_legs_.acked.reset(), my_legs_.confirmed.reset();
+            my_legs_.probes.clear();
+            my_legs_.answering.clear();
+            channel_.told_legs.reset();
+            channel_.lost_told.clear();   // said in an earlier standing, and perhaps not heard
+            channel_.told_close.clear();  // what the kernel cleared meanwhile may count as in use again
             if (suspended_) host_.emit(out::Resume{uuid_});
             if (!uncertain_.empty()) drain_after_ = host_.now() + 2000;
             my_busy_ = from->busy;
@@ -734,8 +774,14 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
         membership_changed();
     } else if (std::get_if<wire::Detach>(&body)) {
         bool mine = sender == me && phase_ == Phase::leaving;
+        if (mine) closing_slot_ = from->slot;
         remove_member(sender);
-        if (mine) finish_detach();
+        if (mine) {
+            finish_detach();
+        } else if ((phase_ == Phase::writing || phase_ == Phase::ready) && !former_ && state_.with(Member::active).empty()) {
+            restart_attach("the last node that had it in use has left");
+            send_attach();
+        }
     } else if (const auto* c = std::get_if<wire::Chunk>(&body)) {
         auto t = transfers_.find(c->node);
         if (t != transfers_.end() && t->second.id == c->transfer && t->second.next == c->index) ++t->second.next;
@@ -743,8 +789,7 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
         apply_dead(*d);
     } else if (const auto* f = std::get_if<wire::LegFailed>(&body)) {
         if (from->status != Member::active) return;
-        from->trouble = 1;
-        from->failures = LogState::kFailuresToHalt;
+        if (!f->passing) from->trouble = 1, from->failures = LogState::kFailuresToHalt;
         RangeSet set(f->regions);
         unsync(RangeSet(set.within({0, params_.regions()}).ranges()), true);
     } else if (const auto* b = std::get_if<wire::BusyReport>(&body)) {
@@ -761,7 +806,7 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
             pass_.remove(change->drop);
             for (const Range& r : change->add)
                 for (uint32_t i = 0; i < r.count; ++i)
-                    if (!state_.leased(r.start + i) && state_.torn.contains(r.start + i)) pass_.add(r.start + i);
+                    if (!state_.leased(r.start + i) && (channel_.on ? state_.unsynced(r.start + i) : state_.torn.contains(r.start + i))) pass_.add(r.start + i);
         }
     } else if (const auto* l = std::get_if<wire::Lease>(&body)) {
         if (from->status == Member::active) apply_lease(sender, *l);
@@ -814,6 +859,16 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
         membership_changed();
     } else if (const auto* fenced = std::get_if<wire::Fenced>(&body)) {
         if (auto it = state_.members.find(fenced->node); it != state_.members.end() && it->second.status != Member::active) it->second.no_grace = 1;
+    } else if (const auto* suspect = std::get_if<wire::LegSuspect>(&body)) {
+        apply_legs(sender, *from, *suspect);
+    } else if (const auto* vote = std::get_if<wire::LegVote>(&body)) {
+        apply_legs(sender, *from, *vote);
+    } else if (const auto* ack = std::get_if<wire::LegAck>(&body)) {
+        apply_legs(sender, *from, *ack);
+    } else if (const auto* back = std::get_if<wire::LegReturn>(&body)) {
+        apply_legs(sender, *back);
+    } else if (const auto* missed = std::get_if<wire::Missed>(&body)) {
+        apply_legs(sender, *missed);
     }
 }
 
@@ -831,6 +886,16 @@ void Log::apply_attach(NodeId node, const wire::Attach& a) {
                         node, theirs.sectors, theirs.region_sectors, theirs.has_disk ? "disk" : "core", ours.sectors, ours.region_sectors, ours.has_disk ? "disk" : "core"));
         return;
     }
+    if (a.legs && state_.legs.count && a.legs != state_.legs.count) {
+        refuse(fmt::format("the table of node {} has {} legs, that of the nodes which use the mirror {}: load the same table on every node", node, a.legs, state_.legs.count));
+        return;
+    }
+    if (!a.legs && !a.kept && state_.legs.degraded()) {
+        refuse(fmt::format("a leg of this mirror is away, and the kernel of node {} cannot be told which: use dm-raid1-ext with a `cluster` log there, or repair the mirror first",
+                           node));
+        return;
+    }
+    if (state_.legs.count == 0) state_.legs.count = a.legs;
     if (auto it = state_.members.find(node); it != state_.members.end()) {
         MemberState& m = it->second;
         if (auto t = transfers_.find(node); t != transfers_.end() && t->second.id == a.transfer && a.have > 0) {
@@ -847,7 +912,9 @@ void Log::apply_attach(NodeId node, const wire::Attach& a) {
             return;
         }
         m.status = Member::joining;
+        lost_at_.erase(node);
         m.boot = a.boot;
+        if (a.legs || !a.kept) m.legs = a.legs;
         m.busy = RangeSet(a.busy);
         m.busy.add(m.marks);
         m.lease.clear();
@@ -867,6 +934,7 @@ void Log::apply_attach(NodeId node, const wire::Attach& a) {
         m.slot = slot;
         m.join_epoch = state_.epoch + 1;
         m.boot = a.boot;
+        m.legs = a.legs;
         m.busy = RangeSet(a.busy);
         state_.members[node] = std::move(m);
     }
@@ -879,6 +947,7 @@ void Log::lose(NodeId node, MemberState& m, Member how, bool no_grace) {
     if (m.status == how && m.no_grace == no_grace) return;
     m.status = how;
     m.no_grace = m.no_grace || no_grace;
+    leg_epoch_at_ = host_.now();                        // its kernel goes on for as long as its write lease runs
     if (how == Member::absent_unread) m.lease.clear();  // its process is gone, and with it every copy it had in flight
     for (auto it = state_.reports.begin(); it != state_.reports.end();) {
         it->second.waiting.erase(node);
@@ -896,6 +965,8 @@ void Log::remove_member(NodeId node) {
         r->second.waiting.erase(node);
         r = r->second.waiting.empty() ? state_.reports.erase(r) : std::next(r);
     }
+    state_.legs.waiting.erase(node);
+    for (auto& [leg, suspect] : state_.legs.suspects) suspect.votes.erase(node);
     state_.members.erase(it);
     transfers_.erase(node);
     lost_at_.erase(node);
@@ -954,6 +1025,7 @@ void Log::apply_settle(const Settle& view) {
     }
     ++state_.epoch;
     membership_changed();
+    advance_legs();
 }
 
 void Log::settle(const Settle& view) {
@@ -1056,7 +1128,11 @@ void Log::membership_changed() {
     h.epoch = state_.epoch;
     h.boot = host_.config().boot;
     for (const auto& [node, m] : state_.members) h.members.push_back({node, m.slot, m.join_epoch});
-    slot_->set_unsynced(state_.torn, state_.raw);
+    h.legs = agreed_legs();
+    if (host_.config().planted == Planted::legs_not_on_disk) h.legs = {};
+    h.closed = closing_;
+    if (closing_) h.members.push_back({host_.config().self, closing_slot_, 0});
+    slot_->set_unsynced(state_.torn, state_.raw_on_disk());
     slot_->set_header(h);
     sync_unsynced_ = false;
 }
@@ -1091,12 +1167,24 @@ bool Log::sole_member() const { return state_.members.size() == 1; }
 // ---- leaving -----------------------------------------------------------------------------------------------------------------
 
 void Log::finish_detach() {
-    if (state_.members.empty() && params_.has_disk && !log_failed_) fold();
+    if (state_.members.empty() && params_.has_disk && !log_failed_ && !kernel_form_lies()) fold();
+    else if (state_.members.empty() && slot_ && !log_failed_) close_slot();
     else {
         if (!state_.members.empty()) has_state_ = false;
         host_.send(uuid_, wire::Folded{});
         leave_done();
     }
+}
+
+// The kernel's own form takes every leg to be in use and the first to be the good one.
+bool Log::kernel_form_lies() const { return state_.legs.degraded() || (state_.legs.primary != 0 && state_.unsynced_count()); }
+
+// While a leg is away the kernel's own form cannot say what it missed: the log keeps the cluster's.
+void Log::close_slot() {
+    phase_ = Phase::folding;
+    closing_ = true;
+    membership_changed();
+    note(Level::warning, fmt::format("log device {} keeps the cluster's format, because not every leg is whole: only clogd can open it", device_));
 }
 
 void Log::fold() {
@@ -1147,6 +1235,11 @@ void Log::forget_local() {
     lost_at_.clear();
     reading_dead_ = 0;
     flushing_legs_ = false;
+    given_.clear();
+    missed_asked_ = false;
+    closing_ = false;
+    my_legs_ = {};
+    kernel_legs_ = {};
     trouble_sticky_ = false;
     trouble_until_ = 0;
     legs_ = 0;
@@ -1182,7 +1275,7 @@ void Log::tick() {
             if (sync_unsynced_ && now >= synced_unsynced_at_ + 1000) {
                 synced_unsynced_at_ = now;
                 sync_unsynced_ = false;
-                if (slot_) slot_->set_unsynced(state_.torn, state_.raw);
+                if (slot_) slot_->set_unsynced(state_.torn, state_.raw_on_disk());
             }
             if (now >= next_digest_ && state_.coordinator() == host_.config().self) {
                 next_digest_ = now + kDigestMs;
@@ -1218,11 +1311,13 @@ void Log::pump() {
         plan_copies();
         answer_held();
         serve_channel();
+        serve_legs();
         if (!params_.has_disk) send_marks();
         for (Held& h : resumes_) answer(h.call, 0);
         resumes_.clear();
     }
-    if (slot_ && !slot_->writing() && (phase_ == Phase::writing || phase_ == Phase::active || phase_ == Phase::detaching) && !(log_failed_ && host_.now() < retry_at_)) {
+    if (slot_ && !slot_->writing() && (phase_ == Phase::writing || phase_ == Phase::active || phase_ == Phase::detaching || closing_) &&
+        !(log_failed_ && host_.now() < retry_at_)) {
         bool stale_too = phase_ == Phase::detaching || sync_unsynced_ || !slot_->waiting();
         if (auto w = slot_->next_write(stale_too)) write_disk(Op::slot_write, w->offset, std::move(w->data));
     }
@@ -1243,7 +1338,7 @@ void Log::pump() {
             host_.send(uuid_, wire::Ready{});
         }
     }
-    if (phase_ == Phase::detaching && !copy_busy_ && (!slot_ || (slot_->clean() && !slot_->stale() && !slot_->waiting() && ops_.empty()) || log_failed_)) {
+    if (phase_ == Phase::detaching && !copy_busy_ && !missed_asked_ && (!slot_ || (slot_->clean() && !slot_->stale() && !slot_->waiting() && ops_.empty()) || log_failed_)) {
         phase_ = Phase::leaving;
         host_.send(uuid_, wire::Detach{});
     }

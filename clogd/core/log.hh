@@ -5,12 +5,14 @@
 // I2  A region is copied only under a lease, and a lease is granted only where no kernel can be writing: a region that is not
 //     in sync is refused to the kernel (its IN_SYNC or MARK waits), and a kernel that was writing there before is `busy`.
 // I4  Without quorum nothing is answered and the mirror is suspended; a lost node's regions wait until it cannot write.
+// I3  Which legs are in use is agreed, epoch by epoch; a write that a leg missed ends when nobody uses that leg any more.
 // I5  The state comes whole from an active member, or is formed from the log disk by one node while the others wait.
 //
 // log.cc: attach, formation, transfer, membership. log_kernel.cc: the kernel's requests. log_copy.cc: leases and busy regions.
-// log_channel.cc: a kernel with dm-log-cluster.
+// log_channel.cc: a kernel with dm-log-cluster. log_legs.cc: which legs are in use.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -83,7 +85,7 @@ class Log {
     // --- kernel (log_kernel.cc)
     void call(const proto::ulog::Call& call);
     static std::optional<Instance> parse_ctr(std::string_view text, std::string* why);
-    void found_live(const Instance& instance);
+    void found_live(const Instance& instance, const proto::AgreedLegs& legs);
     void adopt(const proto::ulog::Call& resume, const Instance& instance);
     bool knows(uint64_t luid) const { return instances_.contains(luid) || (phase_ != Phase::detached && live_luid_ == 0); }
     bool forgettable() const { return instances_.empty() && phase_ == Phase::detached && !pending_ctr_; }
@@ -108,6 +110,8 @@ class Log {
     void copy_idle();
     void drained(const ev::Drained& e);
     void regions(const ev::Regions& e);
+    void kernel_legs(const ev::KernelLegs& e);
+    void probed(const ev::Probed& e);
     void tick();
     void pump();  // after every event: writes that are due, requests that can be answered
 
@@ -164,6 +168,8 @@ class Log {
     void read_lost();
     void finish_detach();
     void fold();
+    bool kernel_form_lies() const;
+    void close_slot();
     void leave_done();
     void note(out::Level level, std::string text);
     void disk_failed(const std::string& error);
@@ -195,14 +201,44 @@ class Log {
     bool never_used() const { return !kept_ && phase_ != Phase::active && phase_ != Phase::frozen; }
 
     // log_channel.cc
-    void channel_opened(bool on, bool copes);
+    void channel_opened(bool on);
     void serve_channel();
     void tell_state();
     void tell(uint16_t type, const RangeSet& set);
     void take_held();
     void answer_channel_marks();
+    bool may_pass(Region r);
+    bool only_passed_are_left() const;
     void record_lost();
     TimeMs write_lease_ms() const;
+
+    // log_legs.cc
+    bool legs_agreed() const;
+    bool leg_can_go(uint8_t leg) const;
+    uint16_t legs_to_flush() const;
+    proto::AgreedLegs agreed_legs() const;
+    void raise_leg_epoch();
+    void leg_away(uint8_t leg);
+    void leg_stays(uint8_t leg, size_t failed, size_t voters);
+    void legs_joined();
+    void decide_suspects();
+    void advance_joining();
+    void sync_alone();
+    void advance_legs();
+    void apply_legs(NodeId sender, MemberState& from, const proto::wire::LegSuspect& s);
+    void apply_legs(NodeId sender, MemberState& from, const proto::wire::LegVote& v);
+    void apply_legs(NodeId sender, MemberState& from, const proto::wire::LegAck& a);
+    void apply_legs(NodeId sender, const proto::wire::LegReturn& r);
+    void apply_legs(NodeId sender, const proto::wire::Missed& m);
+    void serve_legs();
+    void tell_legs();
+    void drop_all_marks();
+    void end_given_marks();
+    void end_mark(Region r);
+    void end_everything_marked();
+    RangeSet all_marks() const;
+    void send_missed(RangeSet regions);
+    std::string form_legs(LogState& s, const proto::AgreedLegs& found);
 
     // log_copy.cc
     void unsync(const RangeSet& set, bool raw);
@@ -294,20 +330,49 @@ class Log {
 
     struct Channel {  // of a kernel that is told
         bool on = false;
-        bool copes = false;  // its mirror takes a refused mark
         RangeSet asked;      // marks that are not decided yet
         RangeSet committed;  // marks that wait for the disk, or for a second member
         RangeSet wants;      // writes wait for these copies
         RangeSet lost;       // a leg missed a write there, and it is not recorded yet
+        RangeSet lost_told;  // of these: the others were told
         RangeSet held;       // after a restart: what is in use
         bool held_complete = false;
         bool told_all = false;
         uint64_t told_applied = 0;
         RangeSet told_unsynced, told_close;
         uint32_t told_state = UINT32_MAX;
+        std::optional<std::pair<uint32_t, uint32_t>> told_legs;  // value and epoch of LEGS
+        std::optional<uint32_t> follows;                         // epoch
         TimeMs renew_at = 0;
     };
     Channel channel_;
+
+    struct Probing {
+        uint64_t round = 0;
+        TimeMs since = 0;
+    };
+    struct MyLegs {                             // what this node has to say of the legs; bits
+        uint16_t failed = 0;                    // a write failed here
+        uint16_t alone = 0;                     // of these: the others do not give them up
+        uint16_t forced = 0, back = 0;          // the administrator gives them up, or says that they are well
+        std::map<uint8_t, Probing> probes;      // asked for by a vote
+        std::map<uint8_t, uint64_t> answering;  // rounds that this node has answered, or asks its leg about
+        std::array<TimeMs, proto::kMaxLegs> ask_at{};
+        void well(uint16_t legs) {  // or of no interest any more
+            failed &= static_cast<uint16_t>(~legs);
+            alone &= static_cast<uint16_t>(~legs);
+        }
+        TimeMs retry_at = 0, return_at = 0, speak_at = 0, count_at = 0;
+        std::optional<uint32_t> confirmed, acked;  // epochs
+    };
+    MyLegs my_legs_;
+    uint8_t my_leg_count_ = 0;
+    proto::AgreedLegs kernel_legs_;  // what the kernel kept, when the daemon was started
+    TimeMs leg_epoch_at_ = 0;
+    RangeSet given_;             // marks that stand in `missed`
+    bool missed_asked_ = false;  // a Missed of ours for all marks is under way
+    uint16_t closing_slot_ = 0;
+    bool closing_ = false;  // the last page of a log that keeps the cluster's format is being written
 
     // copying
     uint32_t legs_ = 0;

@@ -3,7 +3,7 @@
 //
 // I1  A mark is told as durable under the same condition as for the userspace log (mark_durable()).
 // I2  A region that the kernel holds marked is `in use` here until the kernel says CLEAR; when it loses its sync it is reported as
-//     busy, and the kernel is asked to close it. What is not held cannot be marked while it is unsynced: it is refused.
+//     busy, and the kernel is asked to close it. What is not held is marked while it is unsynced only once it is busy: may_pass().
 // I4  The kernel writes only while its lease runs. It is renewed while this log is active, and is shorter than the time for which
 //     the others wait before they hand out what a lost node had marked.
 #include <algorithm>
@@ -26,10 +26,9 @@ TimeMs Log::write_lease_ms() const {
     return wait ? std::max<TimeMs>(1, wait * 3 / 4) : kSoloLeaseMs;
 }
 
-void Log::channel_opened(bool on, bool copes) {
+void Log::channel_opened(bool on) {
     channel_ = {};
     channel_.on = on;
-    channel_.copes = copes;
 }
 
 void Log::regions(const ev::Regions& e) {
@@ -43,12 +42,14 @@ void Log::regions(const ev::Regions& e) {
         case ev::Regions::clear: {
             channel_.asked.remove(set);
             channel_.committed.remove(set);
+            channel_.held.remove(set);
             for (const Range& r : set.ranges())
                 for (uint32_t i = 0; i < r.count; ++i) {
                     ++counters_.clears;
                     marks_.idle(r.start + i, host_.now());
                 }
             uncertain_.remove(set);
+            pass_.remove(set);
             RangeSet drop = my_busy_.intersect(set);
             drop.remove(tainted_);
             if (phase_ == Phase::active) set_busy({}, drop);
@@ -64,19 +65,27 @@ void Log::regions(const ev::Regions& e) {
 
 // A leg missed a write: recorded in the state and in this node's slot before the kernel may let the write end.
 void Log::record_lost() {
+    const bool passing = my_leg_count_ > 0;  // its mirror lets go of the region; else a leg is lost until the table is replaced
     RangeSet fresh = channel_.lost;
     fresh.remove(tainted_);
+    fresh.remove(channel_.lost_told);
     RangeSet recorded = channel_.lost.intersect(state_.raw);
     if (!recorded.empty() && (!slot_ || slot_->clean())) {
         channel_.lost.remove(recorded);
+        channel_.lost_told.remove(recorded);
         tell(CLOG_TOLD, recorded);
     }
     if (fresh.empty()) return;
+    if (passing) {
+        channel_.lost_told.add(fresh);
+        host_.send(uuid_, wire::LegFailed{fresh.ranges(wire::kRangesPerMessage), 1});
+        return;
+    }
     trouble_ = "a write failed on a leg of this mirror; repair it: lvconvert --repair, or load a table without the failed leg";
     note(out::Level::error, trouble_);
     trouble_sticky_ = true;
     tainted_.add(fresh);
-    host_.send(uuid_, wire::LegFailed{fresh.ranges()});
+    host_.send(uuid_, wire::LegFailed{fresh.ranges(wire::kRangesPerMessage), 0});
 }
 
 void Log::tell(uint16_t type, const RangeSet& set) {
@@ -106,19 +115,31 @@ void Log::take_held() {
             if (!params_.has_disk && !core_held_.contains(r.start + i)) core_pending_.add(Range{r.start + i, 1});
         }
     uncertain_.clear();
-    if (everything_marked_) {
-        everything_marked_ = false;
-        if (slot_) slot_->end_everything();
-    }
+    // Its idle marks are not known one by one: while a leg is away it may have missed any of them.
+    if (everything_marked_ && state_.legs.degraded()) send_missed(RangeSet(std::vector<Range>{{0, params_.regions()}}));
+    else end_everything_marked();
     set_busy({}, drop);
 }
 
+// A region that is not in sync may be written, on every leg and marked, while nobody copies it: it is made busy first, in the order of the
+// group, so that no lease is granted there before the kernel has let go of it (I2).
+bool Log::may_pass(Region r) {
+    if (marks_.used(r) || host_.config().planted == Planted::mark_unsynced) return true;
+    if (!state_.unsynced(r) && !state_.leased(r)) return true;
+    if (pass_.contains(r) && my_busy_.contains(r)) return true;
+    const RangeSet one(std::vector<Range>{{r, 1}});
+    if (busy_asked_.contains(r)) return false;
+    if (my_busy_.contains(r)) set_busy({}, one);  // somebody was quicker
+    else if (state_.leased(r)) wanted(r);
+    else set_busy(one, {});
+    return false;
+}
+
 void Log::answer_channel_marks() {
-    RangeSet refuse;
     for (const Range& range : std::exchange(channel_.asked, {}).ranges())
         for (Region r = range.start; r < range.end(); ++r) {
-            if ((state_.unsynced(r) || state_.leased(r)) && !marks_.used(r) && host_.config().planted != Planted::mark_unsynced) {
-                refuse.add(Range{r, 1});
+            if (!may_pass(r)) {
+                channel_.asked.add(Range{r, 1});
                 continue;
             }
             if (mark_durable(r)) ++counters_.warm_marks;
@@ -137,33 +158,41 @@ void Log::answer_channel_marks() {
             if (mark_durable(r) || host_.config().planted == Planted::mark_before_durable) done.add(Range{r, 1});
     channel_.committed.remove(done);
     tell(CLOG_MARKED, done);
-    if (channel_.copes) tell(CLOG_REFUSED, refuse);
-    else {
-        channel_.asked = refuse;  // until they can be had
-        for (const Range& r : refuse.ranges()) channel_.wants.add(r);
-    }
+}
+
+// Regions that are written before they are copied are closed last, when there is nothing else to copy.
+bool Log::only_passed_are_left() const {
+    for (const auto& [node, m] : state_.members)
+        if (!m.lease.empty()) return false;
+    return state_.grantable(RangeSet(std::vector<Range>{{0, params_.regions()}})).empty();
 }
 
 // While active: what changed since the kernel was told last, and the answers to what it asked.
 void Log::serve_channel() {
     if (!channel_.on || !live_luid_) return;
     take_held();
+    // I3: what lost its sync is told before a leg that lacks it may be read, and what is in sync because a leg is gone after that.
+    RangeSet gone;
     if (!channel_.told_all || channel_.told_applied != state_.applied) {
         channel_.told_applied = state_.applied;
         RangeSet now = state_.torn;
         now.add(state_.raw);
-        RangeSet fresh = now, gone = channel_.told_unsynced;
+        RangeSet fresh = now;
+        gone = channel_.told_unsynced;
         if (!channel_.told_all) gone.add(Range{0, params_.regions()});
         channel_.told_all = true;
         gone.remove(now);
         fresh.remove(channel_.told_unsynced);
         tell(CLOG_UNSYNCED, fresh);
-        tell(CLOG_SYNCED, gone);
         channel_.told_unsynced = std::move(now);
         channel_.wants.remove(gone);
     }
+    tell_legs();
+    tell(CLOG_SYNCED, gone);
     RangeSet close = my_busy_.intersect(channel_.told_unsynced);
     close.remove(tainted_);
+    close.remove(busy_asked_);  // not marked yet
+    if (!pass_.empty() && !only_passed_are_left()) close.remove(pass_);
     channel_.told_close = channel_.told_close.intersect(close);
     RangeSet fresh = close;
     fresh.remove(channel_.told_close);

@@ -47,7 +47,8 @@ void Log::unsync(const RangeSet& set, bool raw) {
     ++state_.generation;
     Report report{regions, state_.with(Member::active)};
     if (!report.waiting.empty()) state_.reports[state_.generation] = std::move(report);
-    if (slot_) slot_->set_unsynced(state_.torn, state_.raw);
+    if (state_.legs.degraded()) state_.missed.add(regions);
+    if (slot_) slot_->set_unsynced(state_.torn, state_.raw_on_disk());
     if (phase_ != Phase::active) return;
     RangeSet mine = my_kernel_regions().intersect(regions);
     if (host_.config().planted == Planted::skip_busy_report) mine.clear();
@@ -98,7 +99,10 @@ void Log::apply_lease(NodeId sender, const wire::Lease& l) {
 
 void Log::begin_copy(const RangeSet& granted) {
     copying_.add(granted);
-    host_.emit(out::Copy{uuid_, params_.region_sectors, params_.sectors, granted.ranges()});
+    const LegState& l = state_.legs;
+    const uint8_t from = l.count ? l.primary : uint8_t{0};
+    const uint16_t to = static_cast<uint16_t>((l.count ? l.alive() : UINT16_MAX) & ~(1u << from));
+    host_.emit(out::Copy{uuid_, params_.region_sectors, params_.sectors, granted.ranges(), from, to});
     RangeSet first = granted.intersect(wanted_);
     for (const Range& r : first.ranges(16)) host_.emit(out::CopyFirst{uuid_, r.start});
 }
@@ -200,6 +204,7 @@ void Log::copied(const ev::Copied& e) {
     all.add(done);
     result_.done = all.ranges();
     if (!failed.empty()) {
+        if (e.failed_leg >= 0 && legs_agreed() && e.failed_leg < state_.legs.count) my_legs_.failed |= static_cast<uint16_t>(1u << e.failed_leg);
         RangeSet bad(result_.failed);
         bad.add(failed);
         result_.failed = bad.ranges();

@@ -11,6 +11,7 @@
 // - That it asks IN_SYNC, or marks a region, proves that the region is not in its hash: it has no write in flight there.
 #include <cerrno>
 #include <charconv>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -138,7 +139,8 @@ std::string Log::log_device_fault(const Instance& in, const ev::DiskOpened& e) {
                        in.params.regions(), l.needed_bytes);
 }
 
-void Log::found_live(const Instance& instance) {
+void Log::found_live(const Instance& instance, const proto::AgreedLegs& legs) {
+    if (legs.count && my_leg_count_ == 0) my_leg_count_ = legs.count, kernel_legs_ = legs;
     if (phase_ != Phase::detached) return;
     params_ = instance.params;
     device_ = instance.device;
@@ -166,12 +168,14 @@ void Log::resume(const Call& call) {
             set_busy({}, drop);
         }
         live_luid_ = call.luid;
-        channel_opened(call.channel, call.copes);
+        channel_opened(call.channel);
+        my_leg_count_ = call.legs;
         answer(call, 0);
         return;
     }
-    channel_opened(call.channel, call.copes);
+    channel_opened(call.channel);
     if (call.channel) live_luid_ = call.luid;
+    my_leg_count_ = call.legs;
     Held h;
     h.luid = call.luid;
     h.call = call;
@@ -191,14 +195,16 @@ void Log::resume(const Call& call) {
     attach();
 }
 
+void Log::end_everything_marked() {
+    if (everything_marked_ && slot_) slot_->end_everything();
+    everything_marked_ = false;
+}
+
 // Everything that this table had in flight has ended and its region hash is empty.
 void Log::drained_now() {
     for (Region r : marks_.in_use()) marks_.idle(r, host_.now());
     uncertain_.clear();
-    if (everything_marked_) {
-        everything_marked_ = false;
-        if (slot_) slot_->end_everything();
-    }
+    end_everything_marked();
     pass_.clear();
     RangeSet drop = my_busy_;
     drop.remove(tainted_);
@@ -208,14 +214,16 @@ void Log::drained_now() {
 
 void Log::postsuspend(const Call& call) {
     held_.clear();
-    channel_opened(false, false);
+    channel_opened(false);
     for (auto& [luid, in] : instances_) in.live = false;
+    const RangeSet marks = all_marks();
     drained_now();
     if (draining_ || suspended_ || (phase_ != Phase::active && phase_ != Phase::detached)) {
         // Our own suspend, or nothing to leave: an attach that is under way stops with the table.
         if (!draining_ && !suspended_) {
             resumes_.clear();
             if (phase_ == Phase::writing || phase_ == Phase::ready || phase_ == Phase::forming || phase_ == Phase::receiving || phase_ == Phase::waiting) {
+                host_.forget_messages(uuid_);  // an Attach that is delivered behind this would be taken for the next one
                 host_.send(uuid_, wire::Detach{});
             }
             if (phase_ != Phase::detaching && phase_ != Phase::leaving && phase_ != Phase::folding) leave_done();
@@ -234,11 +242,13 @@ void Log::postsuspend(const Call& call) {
         copying_.clear();
         host_.emit(out::CopyCancel{uuid_});
     }
-    for (Region r : marks_.all()) {
-        if (slot_) slot_->drop_mark(r);
-        marks_.drop(r);
+    if (state_.legs.degraded() && !marks.empty()) {  // what the legs that are away have missed must not end with these marks
+        missed_asked_ = true;
+        send_missed(marks);
+    } else {
+        drop_all_marks();
     }
-    if (slot_) slot_->set_unsynced(state_.torn, state_.raw);
+    if (slot_) slot_->set_unsynced(state_.torn, state_.raw_on_disk());
 }
 
 // ---- requests ----------------------------------------------------------------------------------------------------------------
@@ -363,7 +373,7 @@ void Log::call(const Call& call) {
                     note(Level::error, fmt::format("{} (region {})", trouble_, r));
                     trouble_sticky_ = true;
                     tainted_.add(r);
-                    host_.send(uuid_, wire::LegFailed{{{r, 1}}});
+                    host_.send(uuid_, wire::LegFailed{{{r, 1}}, 0});
                 }
                 hold({call.luid, call, host_.now(), {}});
             } else {
@@ -538,27 +548,33 @@ void Log::sweep() {
     if (sweep_.empty()) return;
     // I1: what the legs acknowledged may still sit in their caches; a mark goes only after they were flushed.
     flushing_legs_ = true;
-    host_.emit(out::FlushLegs{uuid_});
+    host_.emit(out::FlushLegs{uuid_, legs_to_flush()});
 }
 
 void Log::legs_flushed(bool ok) {
     if (!flushing_legs_) return;
     flushing_legs_ = false;
     if (!ok || phase_ != Phase::active) return;
-    for (Region r : sweep_) {
+    RangeSet missed;
+    for (Region r : std::exchange(sweep_, {})) {
         if (marks_.used(r) && host_.config().planted != Planted::unmark_while_writing) continue;
         if (!marks_.marked(r)) continue;
-        if (params_.has_disk) {
-            if (!slot_ || !slot_->durable(r)) continue;
-            slot_->drop_mark(r);
-        } else {
-            if (!core_held_.contains(r)) continue;
-            core_held_.remove(r);
-            core_drop_.add(r);
-        }
-        marks_.drop(r);
+        if (state_.legs.degraded() && host_.config().planted != Planted::unmark_while_away) missed.add(r);
+        else end_mark(r);
     }
-    sweep_.clear();
+    if (!missed.empty()) send_missed(std::move(missed));
+}
+
+void Log::end_mark(Region r) {
+    if (params_.has_disk) {
+        if (!slot_ || !slot_->durable(r)) return;
+        slot_->drop_mark(r);
+    } else {
+        if (!core_held_.contains(r)) return;
+        core_held_.remove(r);
+        core_drop_.add(r);
+    }
+    marks_.drop(r);
 }
 
 // Marks of a core log: one message for all that wait; they count when a second member has said that it holds them.

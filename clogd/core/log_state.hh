@@ -36,9 +36,33 @@ struct MemberState {
     RangeSet busy;      // its kernel may write here without asking
     RangeSet lease;     // it copies these
     RangeSet marks;     // that no log disk holds
+    uint8_t legs = 0;   // of its table; 0: its kernel does not follow LegState
     uint64_t mark_seq = 0;
     uint8_t trouble = 0;   // it cannot copy for now
     uint8_t failures = 0;  // tries in a row that failed
+};
+
+struct Suspect {  // a leg of which a member says that it cannot use it; the others are asked
+    uint64_t round = 0;
+    NodeId reporter = 0;
+    uint8_t any = 0;
+    std::map<NodeId, uint8_t> votes;  // 1: that member cannot use it either
+};
+
+// Which legs are in use (I3). Bits are legs, in the order of the table.
+struct LegState {
+    uint8_t count = 0;         // 0: not known; then all of them are in use and the first is the primary
+    uint8_t primary = 0;       // regions that are not in sync are read from it alone
+    uint16_t away = 0;         // neither read nor written
+    uint16_t joining = 0;      // written, not yet read
+    uint32_t epoch = 0;        // one more with each change
+    std::set<NodeId> waiting;  // members whose kernels may not yet follow it
+    std::map<uint8_t, Suspect> suspects;
+
+    uint16_t all() const { return static_cast<uint16_t>((1u << count) - 1); }
+    uint16_t alive() const { return static_cast<uint16_t>(all() & ~(away | joining)); }
+    uint16_t written() const { return static_cast<uint16_t>(all() & ~away); }
+    bool degraded() const { return away || joining; }
 };
 
 struct Report {  // regions that became unsynced, and who has yet to say whether its kernel writes there
@@ -56,6 +80,8 @@ struct LogState {
     RangeSet raw;   // content on the first leg only: never copied yet, or a leg missed a write
     RangeSet torn;  // every leg has all that was acknowledged, but they may differ
     std::map<uint64_t, Report> reports;
+    LegState legs;
+    RangeSet missed;  // while a leg is away or joining: where it may be behind, as far as no member's marks say so
 
     bool unsynced(Region r) const { return torn.contains(r) || raw.contains(r); }
     uint64_t unsynced_count() const { return torn.count() + raw.count(); }
@@ -72,6 +98,12 @@ struct LogState {
         fresh.remove(raw);
         torn.add(fresh);
         return bound();
+    }
+    // What a slot's raw page has to say: after a crash nobody knows the two apart.
+    RangeSet raw_on_disk() const {
+        RangeSet out = raw;
+        out.add(missed);
+        return out;
     }
     void synced(const RangeSet& set) {
         raw.remove(set);
@@ -116,7 +148,7 @@ struct LogState {
     RangeSet grantable(const RangeSet& wish) const {
         RangeSet out = wish.intersect(torn);
         out.add(wish.intersect(raw));
-        if (!leases_open()) return {};
+        if (!leases_open() || legs.joining) return {};  // a copy must end on the legs on which it began
         for (const auto& [node, m] : members) {
             out.remove(m.lease);
             out.remove(m.busy);
@@ -135,7 +167,8 @@ struct LogState {
     template <class A>
     void fields(A& a) {
         a(params), a(epoch), a(generation), a(applied), a(chain);
-        set_fields(a, raw), set_fields(a, torn);
+        set_fields(a, raw), set_fields(a, torn), set_fields(a, missed);
+        leg_fields(a);
         uint32_t n = static_cast<uint32_t>(members.size());
         a(n);
         if constexpr (A::reading) {
@@ -193,7 +226,41 @@ struct LogState {
     static void member_fields(A& a, MemberState& m) {
         a(m.status), a(m.slot), a(m.no_grace), a(m.join_epoch);
         set_fields(a, m.busy), set_fields(a, m.lease), set_fields(a, m.marks);
-        a(m.mark_seq), a(m.trouble), a(m.failures), a(m.boot);
+        a(m.mark_seq), a(m.trouble), a(m.failures), a(m.boot), a(m.legs);
+    }
+    template <class A>
+    void leg_fields(A& a) {
+        a(legs.count), a(legs.primary), a(legs.away), a(legs.joining), a(legs.epoch);
+        std::vector<NodeId> waiting(legs.waiting.begin(), legs.waiting.end());
+        a(waiting);
+        if constexpr (A::reading) legs.waiting = {waiting.begin(), waiting.end()};
+        uint8_t n = static_cast<uint8_t>(legs.suspects.size());
+        a(n);
+        if constexpr (A::reading) {
+            if (legs.count > proto::kMaxLegs || legs.away & legs.joining || (legs.count && (legs.primary >= legs.count || !(legs.alive() >> legs.primary & 1)))) a.fail();
+            for (uint8_t i = 0; i < n && a.ok(); ++i) {
+                uint8_t leg = 0;
+                a(leg);
+                suspect_fields(a, legs.suspects[leg]);
+            }
+        } else {
+            for (auto& [leg, suspect] : legs.suspects) {
+                uint8_t id = leg;
+                a(id);
+                suspect_fields(a, suspect);
+            }
+        }
+    }
+    template <class A>
+    static void suspect_fields(A& a, Suspect& s) {
+        a(s.round), a(s.reporter), a(s.any);
+        std::vector<NodeId> well, failed;
+        for (const auto& [node, vote] : s.votes) (vote ? failed : well).push_back(node);
+        a(well), a(failed);
+        if constexpr (A::reading) {
+            for (NodeId node : well) s.votes[node] = 0;
+            for (NodeId node : failed) s.votes[node] = 1;
+        }
     }
     bool bound() {
         bool joined = false;
@@ -203,6 +270,7 @@ struct LogState {
                 joined = true;
             }
         if (joined) torn.remove(raw);
+        if (missed.range_count() > proto::kMaxUnsyncedRanges) missed.coarsen(proto::kMaxUnsyncedRanges / 2);
         return joined;
     }
 };

@@ -35,6 +35,7 @@ struct ChannelDevice::Impl : std::enable_shared_from_this<ChannelDevice::Impl> {
     std::map<uint32_t, std::string> logs;  // the kernel's number, uuid
     Bytes out;
     bool lost = false;
+    uint32_t logs_at_start = UINT32_MAX, created = 0;
 
     Impl(asio::io_context& loop, int file, std::function<void(const Event&)> f) : fd(loop, file), on_event(std::move(f)) {}
 
@@ -66,6 +67,7 @@ struct ChannelDevice::Impl : std::enable_shared_from_this<ChannelDevice::Impl> {
     void frame(const clog_frame& f, const uint8_t* items) {
         switch (f.type) {
             case CLOG_HELLO:
+                logs_at_start = f.serial;
                 log(out::Level::info, fmt::format("the kernel's channel is open; {} log(s) use it", f.serial));
                 if (f.value != CLOG_CHANNEL_VERSION)
                     log(out::Level::error,
@@ -84,6 +86,10 @@ struct ChannelDevice::Impl : std::enable_shared_from_this<ChannelDevice::Impl> {
             case CLOG_CLEAR: regions(f, items, ev::Regions::clear); return;
             case CLOG_WANT: regions(f, items, ev::Regions::want); return;
             case CLOG_LOST: regions(f, items, ev::Regions::lost); return;
+            case CLOG_LEGS_FAILED: legs(f, ev::KernelLegs::failed); return;
+            case CLOG_LEGS_FORCED: legs(f, ev::KernelLegs::forced); return;
+            case CLOG_LEGS_RESTORE: legs(f, ev::KernelLegs::restore); return;
+            case CLOG_FOLLOWS: legs(f, ev::KernelLegs::follows); return;
             case CLOG_HELD: regions(f, items, f.value ? ev::Regions::held : ev::Regions::held_end); return;
             default: log(out::Level::warning, fmt::format("ignored a frame of type {} of the kernel's channel", f.type));
         }
@@ -95,7 +101,8 @@ struct ChannelDevice::Impl : std::enable_shared_from_this<ChannelDevice::Impl> {
         std::string uuid(text.substr(0, middle)), ctr(text.substr(middle + 1));
         ctr = ctr.c_str();
         logs[f.log] = uuid;
-        if (f.value) on_event(ev::FoundLive{uuid, ctr});
+        if (f.value & CLOG_CREATE_IN_USE) on_event(ev::FoundLive{uuid, ctr, agreed(f)});
+        ++created;
         call(f, Request::ctr, Bytes(ctr.begin(), ctr.end()));
     }
     void call(const clog_frame& f, Request type, Bytes data = {}) {
@@ -108,8 +115,21 @@ struct ChannelDevice::Impl : std::enable_shared_from_this<ChannelDevice::Impl> {
         c.type = type;
         c.data = std::move(data);
         c.channel = true;
-        c.copes = type == Request::resume && f.value;
+        if (type == Request::resume) c.legs = leg_count(f.value);
         on_event(ev::Call{std::move(c)});
+    }
+    static proto::AgreedLegs agreed(const clog_frame& f) {
+        proto::AgreedLegs legs;
+        legs.count = leg_count(f.value >> CLOG_CREATE_LEGS_SHIFT & 15);
+        legs.away = static_cast<uint16_t>(f.value >> CLOG_CREATE_AWAY_SHIFT & CLOG_LEGS_MASK);
+        legs.primary = static_cast<uint8_t>(f.value >> CLOG_CREATE_PRIMARY_SHIFT & CLOG_LEGS_PRIMARY_MASK);
+        legs.epoch = f.serial;
+        return legs;
+    }
+    static uint8_t leg_count(uint32_t legs) { return legs >= 2 && legs <= proto::kMaxLegs ? static_cast<uint8_t>(legs) : uint8_t{0}; }
+    void legs(const clog_frame& f, ev::KernelLegs::What what) {
+        auto it = logs.find(f.log);
+        if (it != logs.end()) on_event(ev::KernelLegs{f.log, it->second, what, static_cast<uint16_t>(f.value & CLOG_LEGS_MASK), f.serial});
     }
     void regions(const clog_frame& f, const uint8_t* items, ev::Regions::What what) {
         auto it = logs.find(f.log);
@@ -171,8 +191,9 @@ void ChannelDevice::answer(const proto::ulog::Reply& reply) {
         impl_->put(CLOG_ANSWER, static_cast<uint32_t>(reply.luid), reply.seq, static_cast<uint32_t>(-reply.error), {});
 }
 
-void ChannelDevice::tell(const out::Tell& what) { impl_->put(what.type, what.log, what.lease_ms, what.value, what.ranges); }
+void ChannelDevice::tell(const out::Tell& what) { impl_->put(what.type, what.log, what.serial, what.value, what.ranges); }
 void ChannelDevice::flush() { impl_->flush(); }
+bool ChannelDevice::told_all() const { return impl_->lost || impl_->created >= impl_->logs_at_start; }
 bool ChannelDevice::lost() const { return impl_->lost; }
 
 }  // namespace clogd::io

@@ -20,6 +20,8 @@ class ChannelDevice {
     void answer(const proto::ulog::Reply& reply);
     void tell(const out::Tell& what);
     void flush();  // answer() and tell() collect
+    // The logs that were there when it was opened have all been told.
+    bool told_all() const;
     bool lost() const;
 
     static bool is_channel_log(uint64_t luid) { return luid <= UINT32_MAX; }  // netlink's are kernel addresses

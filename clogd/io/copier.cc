@@ -22,6 +22,15 @@ struct LegDevice final : CopyLeg {
 };
 }  // namespace
 
+int probe_leg(const std::vector<Leg>& legs, uint8_t leg) {
+    if (leg >= legs.size()) return -ENXIO;
+    std::string error;
+    auto device = BlockDevice::open(legs[leg].device, &error);
+    if (!device) return -ENXIO;
+    AlignedBuffer buffer(4096);
+    return device->read(buffer.data(), buffer.size(), legs[leg].offset_sectors * proto::kSectorBytes);
+}
+
 Copier::Copier(std::function<void(Report)> report, std::function<void()> idle) : report_(std::move(report)), idle_(std::move(idle)) {}
 
 Copier::~Copier() {
@@ -31,12 +40,16 @@ Copier::~Copier() {
 
 std::string Copier::use_legs(const std::vector<Leg>& legs) {
     CopyLegs opened;
+    std::string why;
+    bool any = false;
     for (const Leg& leg : legs) {
         std::string error;
         auto device = BlockDevice::open(leg.device, &error);
-        if (!device) return "leg " + leg.device + ": " + error;
-        opened.push_back(std::make_unique<LegDevice>(std::move(device), leg.offset_sectors * proto::kSectorBytes));
+        if (!device) why = fmt::format("leg {}: {}", leg.device, error);
+        any = any || device;
+        opened.push_back(device ? std::make_unique<LegDevice>(std::move(device), leg.offset_sectors * proto::kSectorBytes) : nullptr);
     }
+    if (!any) return why;
     use_legs(std::move(opened));
     return {};
 }
@@ -51,8 +64,9 @@ void Copier::close_legs() {
     legs_.reset();
 }
 
-void Copier::copy(uint32_t region_sectors, uint64_t sectors, const std::vector<Range>& ranges) {
+void Copier::copy(uint32_t region_sectors, uint64_t sectors, const std::vector<Range>& ranges, uint8_t from, uint16_t to) {
     std::lock_guard lock(mutex_);
+    way_ = {from, to};
     region_sectors_ = region_sectors;
     sectors_ = sectors;
     cancelled_ = false;
@@ -81,33 +95,43 @@ void Copier::cancel() {
     }
 }
 
-int Copier::flush() {
+int Copier::flush_legs(const CopyLegs& legs, uint16_t which, int* failed_leg) {
+    int error = 0;
+    for (size_t i = 0; i < legs.size(); ++i) {
+        if (!(which >> i & 1)) continue;
+        int r = legs[i] ? legs[i]->flush() : -ENXIO;
+        if (r) error = r, *failed_leg = static_cast<int>(i);
+    }
+    return error;
+}
+
+int Copier::flush(uint16_t which) {
     std::shared_ptr<CopyLegs> legs;
     {
         std::lock_guard lock(mutex_);
         legs = legs_;
     }
-    int error = legs ? 0 : -ENODEV;
-    if (legs)
-        for (const auto& leg : *legs)
-            if (int r = leg->flush()) error = r;
-    return error;
+    int ignored = -1;
+    return legs ? flush_legs(*legs, which, &ignored) : -ENODEV;
 }
 
-int Copier::copy_range(const CopyLegs& legs, AlignedBuffer& buffer, Range range, std::string* error) {
+int Copier::copy_range(const CopyLegs& legs, Way way, AlignedBuffer& buffer, Range range, Report& report) {
     uint64_t from = uint64_t{range.start} * region_sectors_ * proto::kSectorBytes;
     uint64_t to = std::min(range.end() * region_sectors_, sectors_) * proto::kSectorBytes;
+    auto fail = [&](size_t leg, const char* what, int error) {
+        report.failed_leg = static_cast<int>(leg);
+        report.error = fmt::format("{} leg {}: {}", what, leg < legs.size() && legs[leg] ? legs[leg]->name() : fmt::format("{}", leg), std::strerror(-error));
+        return error;
+    };
+    if (way.from >= legs.size() || !legs[way.from]) return fail(way.from, "opening", -ENXIO);
     for (uint64_t at = from; at < to;) {
         size_t length = static_cast<size_t>(std::min<uint64_t>(buffer.size(), to - at));
-        if (int r = legs[0]->read(buffer.data(), length, at)) {
-            *error = fmt::format("reading leg {}: {}", legs[0]->name(), std::strerror(-r));
-            return r;
+        if (int r = legs[way.from]->read(buffer.data(), length, at)) return fail(way.from, "reading", r);
+        for (size_t i = 0; i < legs.size(); ++i) {
+            if (i == way.from || !(way.to >> i & 1)) continue;
+            if (!legs[i]) return fail(i, "opening", -ENXIO);
+            if (int r = legs[i]->write(buffer.data(), length, at)) return fail(i, "writing", r);
         }
-        for (size_t i = 1; i < legs.size(); ++i)
-            if (int r = legs[i]->write(buffer.data(), length, at)) {
-                *error = fmt::format("writing leg {}: {}", legs[i]->name(), std::strerror(-r));
-                return r;
-            }
         at += length;
         bytes_ += length;
     }
@@ -119,13 +143,12 @@ void Copier::finish(std::unique_lock<std::mutex>& lock) {
     RangeSet done = std::exchange(done_, {});
     urgent_ = false;
     auto legs = legs_;
+    const Way way = way_;
     if (done.empty() || cancelled_) return;
     lock.unlock();
     Report report;
-    int error = legs ? 0 : -ENODEV;  // closed meanwhile
-    if (legs)
-        for (const auto& leg : *legs)
-            if (int r = leg->flush()) error = r;
+    // None: closed meanwhile. The leg that was read is flushed, too: what was read may be in its cache alone.
+    int error = legs ? flush_legs(*legs, static_cast<uint16_t>(way.to | 1u << way.from), &report.failed_leg) : -ENODEV;
     (error ? report.failed : report.done) = done.ranges();
     if (error) report.error = fmt::format("flushing a leg: {}", std::strerror(-error));
     report_(std::move(report));
@@ -154,16 +177,16 @@ void Copier::run(const std::stop_token& stop) {
         todo_.remove(range);
         ++running_;
         auto legs = legs_;
+        const Way way = way_;
         lock.unlock();
-        std::string error;
-        int r = legs ? copy_range(*legs, buffer, range, &error) : -ENODEV;
+        Report report;
+        int r = legs ? copy_range(*legs, way, buffer, range, report) : -ENODEV;
         lock.lock();
         if (r == 0) {
             done_.add(range);
         } else if (!cancelled_) {
-            Report report;
             report.failed.push_back(range);
-            report.error = legs ? error : "the legs are not open";
+            if (!legs) report.error = "the legs are not open";
             lock.unlock();
             report_(std::move(report));
             lock.lock();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Copies regions from the first leg to the others, in user space, with direct I/O. Nobody writes them meanwhile (I2 is the core's).
+// Copies regions from one leg to others, in user space, with direct I/O. Nobody writes them meanwhile (I2 is the core's).
 //
 // Threads of its own; every result is told through `report` from one of them. A region counts as done only after the legs were
 // flushed. What somebody waits for goes first. cancel() returns at once; `idle` is told when nothing is in flight any more.
@@ -29,23 +29,28 @@ struct CopyLeg {
 };
 using CopyLegs = std::vector<std::unique_ptr<CopyLeg>>;
 
+// Reads a little of a leg, straight from its device. 0, or a negative errno.
+int probe_leg(const std::vector<Leg>& legs, uint8_t leg);
+
 class Copier {
   public:
     struct Report {
         std::vector<Range> done, failed;
         std::string error;
+        int failed_leg = -1;
     };
     Copier(std::function<void(Report)> report, std::function<void()> idle);
     ~Copier();
 
-    // Opens the legs; an error text if one cannot be opened.
+    // Opens the legs; one that cannot be opened fails where it is used. An error text if none can.
     std::string use_legs(const std::vector<Leg>& legs);
     void use_legs(CopyLegs legs);
     void close_legs();
-    void copy(uint32_t region_sectors, uint64_t sectors, const std::vector<Range>& ranges);
+    // From one leg, by its place, to those whose bits are set in `to`. Ranges that still wait go to the same.
+    void copy(uint32_t region_sectors, uint64_t sectors, const std::vector<Range>& ranges, uint8_t from = 0, uint16_t to = UINT16_MAX);
     void copy_first(Region region);
     void cancel();
-    int flush();  // makes durable what the legs hold
+    int flush(uint16_t legs = UINT16_MAX);  // makes durable what these legs hold
     uint64_t bytes_copied() const { return bytes_; }
 
   private:
@@ -53,7 +58,12 @@ class Copier {
     static constexpr uint64_t kChunkBytes = 1 << 20;
     static constexpr uint64_t kBatchBytes = 8 << 20;
     void run(const std::stop_token& stop);
-    int copy_range(const CopyLegs& legs, AlignedBuffer& buffer, Range range, std::string* error);
+    struct Way {
+        uint8_t from = 0;
+        uint16_t to = UINT16_MAX;
+    };
+    int copy_range(const CopyLegs& legs, Way way, AlignedBuffer& buffer, Range range, Report& report);
+    static int flush_legs(const CopyLegs& legs, uint16_t which, int* failed_leg);
     void finish(std::unique_lock<std::mutex>& lock);
 
     std::function<void(Report)> report_;
@@ -66,6 +76,7 @@ class Copier {
     RangeSet done_;
     uint32_t region_sectors_ = 0;
     uint64_t sectors_ = 0;
+    Way way_;
     size_t running_ = 0;
     bool cancelled_ = false, urgent_ = false;
     std::atomic<uint64_t> bytes_{0};

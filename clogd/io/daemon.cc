@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include <fmt/format.h>
 #include <boost/asio/post.hpp>
@@ -79,7 +80,8 @@ void Daemon::tick() {
             reaper_.post([keep = std::move(it->second)]() mutable { keep.reset(); });  // its threads may still be busy
             it = logs_.erase(it);
         }
-        open_channel();
+        if (scanned_) open_channel();
+        else end_scan();
         std::string trouble = group_->trouble();
         if (trouble != group_trouble_) {
             group_trouble_ = trouble;
@@ -109,10 +111,6 @@ void Daemon::step(const Event& event) {
     }
     stepping_ = false;
     if (channel_) channel_->flush();
-    if (!scanned_ && std::holds_alternative<ev::ScanDone>(event)) {
-        scanned_ = true;
-        open_channel();
-    }
 }
 
 void Daemon::later(Event event) {
@@ -121,23 +119,41 @@ void Daemon::later(Event event) {
 
 // The module may be loaded later than this daemon is started.
 void Daemon::open_channel() {
-    if (!options_.kernel || !scanned_) return;
-    if (channel_ && !channel_->lost()) return;
+    if (!options_.kernel || (channel_ && !channel_->lost())) return;
     channel_.reset();
     std::string why;
     channel_ = ChannelDevice::open(
-        loop_, [this](const Event& e) { step(e); }, &why);
+        loop_, [this](const Event& e) { from_channel(e); }, &why);
     if (why != channel_trouble_ && !why.empty()) log(Level::error, fmt::format("/dev/clogd, the channel to dm-log-cluster, cannot be used: {}", why));
     channel_trouble_ = why;
 }
 
-// Before this node says anything to the others it must know which mirrors its kernel runs already.
+// What the kernel says before everything that it runs is known waits until then.
+void Daemon::from_channel(const Event& e) {
+    if (scanned_ || std::holds_alternative<ev::FoundLive>(e)) step(e);
+    else early_.push_back(e);
+    end_scan();
+}
+
+// Before this node says anything to the others it must know which mirrors its kernel runs already, and with which legs.
+void Daemon::end_scan() {
+    if (scanned_ || !tables_read_ || (channel_ && !channel_->told_all())) return;
+    scanned_ = true;
+    step(ev::ScanDone{});
+    for (const Event& e : std::exchange(early_, {})) step(e);  // now: what the channel says next must come behind them
+}
+
 void Daemon::first_scan() {
+    auto done = [this] {
+        tables_read_ = true;
+        end_scan();
+    };
     if (!options_.kernel) {
-        later(ev::ScanDone{});
+        boost::asio::post(loop_, done);
         return;
     }
-    scanner_.post([this] {
+    open_channel();
+    scanner_.post([this, done] {
         for (const std::string& name : remembered_suspended(options_.run_directory)) {
             log(Level::notice, fmt::format("resuming {}, which an earlier daemon had suspended", name));
             std::thread([this, name] {  // blocks until its log answers
@@ -156,9 +172,9 @@ void Daemon::first_scan() {
         }
         for (const MirrorDevice& m : *all) {
             log(Level::notice, fmt::format("mirror {} runs already; taking up its log {}", m.name, m.log_uuid));
-            later(ev::FoundLive{m.log_uuid, m.ctr});
+            later(ev::FoundLive{m.log_uuid, m.ctr, {}});
         }
-        later(ev::ScanDone{});
+        boost::asio::post(loop_, done);
     });
 }
 
@@ -168,7 +184,7 @@ Daemon::LogIo& Daemon::io(const std::string& uuid) {
         x = std::make_shared<LogIo>();
         x->copier = std::make_unique<Copier>(
             [this, uuid](Copier::Report r) {
-                later(ev::Copied{uuid, std::move(r.done), std::move(r.failed), std::move(r.error)});
+                later(ev::Copied{uuid, std::move(r.done), std::move(r.failed), std::move(r.error), r.failed_leg});
             },
             [this, uuid] { later(ev::CopyIdle{uuid}); });
     }
@@ -214,6 +230,7 @@ void Daemon::act(out::OpenDisk& o) {
 void Daemon::act(out::Close& o) {
     LogIo& x = io(o.uuid);
     x.disk.reset();
+    x.legs.set({});
     x.copier->close_legs();
 }
 
@@ -246,6 +263,7 @@ void Daemon::act(out::FindLegs& o) {
         ev::Legs legs{uuid, 0, false, error};
         if (m) {
             x.mirror = *m;
+            x.legs.set(m->legs);
             legs.error = x.copier->use_legs(m->legs);
             if (legs.error.empty()) legs.count = static_cast<uint32_t>(m->legs.size());
             legs.handle_errors = m->handle_errors;
@@ -256,19 +274,34 @@ void Daemon::act(out::FindLegs& o) {
 
 void Daemon::act(out::FlushLegs& o) {
     LogIo& x = io(o.uuid);
-    x.device_worker.post([this, &x, uuid = o.uuid] {
-        int r = x.copier->flush();
+    x.device_worker.post([this, &x, uuid = o.uuid, legs = o.legs] {
+        int r = x.copier->flush(legs);
         std::string error;
         if (r == -ENODEV)
             if (auto m = find_mirror(uuid, &error)) {
                 x.mirror = *m;
-                r = x.copier->use_legs(m->legs).empty() ? x.copier->flush() : -ENODEV;
+                r = x.copier->use_legs(m->legs).empty() ? x.copier->flush(legs) : -ENODEV;
             }
         later(ev::LegsFlushed{uuid, r == 0});
     });
 }
 
-void Daemon::act(out::Copy& o) { io(o.uuid).copier->copy(o.region_sectors, o.sectors, o.ranges); }
+void Daemon::act(out::Copy& o) { io(o.uuid).copier->copy(o.region_sectors, o.sectors, o.ranges, o.from, o.to); }
+
+// On a worker of its own: a leg that hangs must not keep others from being asked. A vote waits for this, so the table is not read for it
+// if the legs are known.
+void Daemon::act(out::Probe& o) {
+    LogIo& x = io(o.uuid);
+    x.probe_worker.post([this, &x, uuid = o.uuid, leg = o.leg] {
+        std::vector<Leg> legs = x.legs.get();
+        std::string error;
+        if (legs.empty())
+            if (auto m = find_mirror(uuid, &error)) x.legs.set(legs = m->legs);
+        int r = probe_leg(legs, leg);
+        if (r == 0) x.copier->use_legs(legs);  // one that could not be opened before may be there again
+        later(ev::Probed{uuid, leg, r == 0});
+    });
+}
 void Daemon::act(out::CopyFirst& o) { io(o.uuid).copier->copy_first(o.region); }
 void Daemon::act(out::CopyCancel& o) {
     LogIo& x = io(o.uuid);
@@ -323,7 +356,7 @@ void Daemon::act(out::Resume& o) {
 void Daemon::act(out::Scan& o) {
     scanner_.post([this, uuid = o.uuid] {
         std::string error;
-        if (auto m = find_mirror(uuid, &error)) later(ev::FoundLive{uuid, m->ctr});
+        if (auto m = find_mirror(uuid, &error)) later(ev::FoundLive{uuid, m->ctr, {}});
     });
 }
 
@@ -353,6 +386,17 @@ std::string Daemon::answer(std::string_view text) {
     }
     return refuse("unknown request '" + what + "'");
 }
+
+namespace {
+json legs_json(const LogState& s) {
+    json legs = json::array();
+    for (uint8_t i = 0; i < s.legs.count; ++i) {
+        const char* state = s.legs.away >> i & 1 ? "away" : s.legs.joining >> i & 1 ? "joining" : s.legs.suspects.contains(i) ? "suspect" : "alive";
+        legs.push_back({{"leg", i}, {"state", state}, {"primary", i == s.legs.primary}});
+    }
+    return legs;
+}
+}  // namespace
 
 std::string Daemon::status() {
     json out{{"ok", true},
@@ -405,6 +449,9 @@ std::string Daemon::status() {
                  {"clean", regions - std::min<uint64_t>(regions, s.unsynced_count() + l->marks().size())},
                  {"epoch", s.epoch},
                  {"members", members},
+                 {"legs", legs_json(s)},
+                 {"leg_epoch", s.legs.epoch},
+                 {"missed", s.missed.count()},
                  {"recovered_by", recovering},
                  {"held_requests", l->held()},
                  {"log_failed", l->log_failed()}};
@@ -435,7 +482,9 @@ std::string Daemon::map_of(const std::string& uuid) {
     for (Region r : it->second->marks().all()) marks.add(r);
     json leases = json::array();
     for (const auto& [node, m] : s.members) leases.push_back({{"node", node}, {"regions", list(m.lease)}});
-    return json{{"ok", true}, {"uuid", uuid}, {"regions", s.params.regions()}, {"raw", list(s.raw)}, {"torn", list(s.torn)}, {"dirty", list(marks)}, {"recovering", leases}}.dump();
+    return json{{"ok", true},           {"uuid", uuid},        {"regions", s.params.regions()}, {"raw", list(s.raw)}, {"torn", list(s.torn)}, {"missed", list(s.missed)},
+                {"dirty", list(marks)}, {"recovering", leases}}
+        .dump();
 }
 
 std::string Daemon::dump() {

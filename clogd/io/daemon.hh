@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include <boost/asio/io_context.hpp>
@@ -29,6 +30,23 @@ struct DaemonOptions {
     Config core;
 };
 
+// Where the legs of a log's mirror are, as last seen; read by several workers.
+class KnownLegs {
+  public:
+    std::vector<Leg> get() {
+        std::lock_guard lock(mutex_);
+        return legs_;
+    }
+    void set(std::vector<Leg> legs) {
+        std::lock_guard lock(mutex_);
+        legs_ = std::move(legs);
+    }
+
+  private:
+    std::mutex mutex_;
+    std::vector<Leg> legs_;
+};
+
 class Daemon {
   public:
     explicit Daemon(DaemonOptions options);
@@ -38,9 +56,10 @@ class Daemon {
   private:
     struct LogIo {                          // what one log uses outside the core
         std::shared_ptr<BlockDevice> disk;  // each job keeps the one that it was given
-        Worker disk_worker, device_worker;
+        Worker disk_worker, device_worker, probe_worker;
         std::unique_ptr<Copier> copier;
         MirrorDevice mirror;  // touched by device_worker only
+        KnownLegs legs;
         uint64_t unsynced_before = 0;
         double copy_rate = 0;  // regions per second, all nodes
     };
@@ -63,11 +82,14 @@ class Daemon {
     void act(out::Scan& o);
     void act(out::Rejoin&) { group_->rejoin(); }
     void act(out::Tell& o);
+    void act(out::Probe& o);
     void act(out::Note& o);
 
     LogIo& io(const std::string& uuid);
     void later(Event event);  // from any thread
     void first_scan();
+    void end_scan();
+    void from_channel(const Event& e);
     void tick();
     void open_channel();
     std::string answer(std::string_view request);
@@ -85,7 +107,8 @@ class Daemon {
     std::unique_ptr<UlogSocket> ulog_;
     std::unique_ptr<ChannelDevice> channel_;
     std::string channel_trouble_;
-    bool scanned_ = false;
+    bool scanned_ = false, tables_read_ = false;
+    std::deque<Event> early_;  // of the channel, before that
     std::unique_ptr<Control> control_;
     std::map<std::string, std::shared_ptr<LogIo>> logs_;
     Worker scanner_, reaper_;

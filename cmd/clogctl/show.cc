@@ -32,10 +32,28 @@ Exit verdict(const json& status) {
         if (log.value("log_failed", false) || log["phase"] == "frozen") worse(kTrouble);
         for (const json& m : log["members"])
             if (m.value("trouble", false)) worse(kTrouble);
+        for (const json& leg : log.value("legs", json::array()))
+            if (leg["state"] == "away") worse(kTrouble);
         if (log.value("unsynced", 0) > 0 || log["phase"] != "active") worse(kSyncing);
     }
     return out;
 }
+
+namespace {
+// Only while a leg is not as it should be; the rest of the time there is nothing to say.
+std::string legs_line(const json& log) {
+    std::string out = "  legs:";
+    bool any = false;
+    for (const json& leg : log.value("legs", json::array())) {
+        any = any || leg["state"] != "alive";
+        out += fmt::format(" {} {}{},", leg["leg"].get<uint32_t>(), leg["state"] == "away" ? "AWAY" : leg["state"].get<std::string>(),
+                           leg.value("primary", false) ? " (primary)" : "");
+    }
+    if (!any) return {};
+    out.pop_back();
+    return out + fmt::format("; epoch {}, {} region(s) missed\n", log.value("leg_epoch", 0), log.value("missed", 0));
+}
+}  // namespace
 
 std::string table(const json& s) {
     const json& c = s["corosync"];
@@ -61,6 +79,7 @@ std::string table(const json& s) {
                 out += fmt::format("{} node {} copies {}", &r == &l["recovered_by"][0] ? ";" : ",", r["node"].get<uint32_t>(), r["regions"].get<uint64_t>());
             out += "\n";
         }
+        out += legs_line(l);
         out += "  members:";
         for (const json& m : l["members"]) {
             out += fmt::format(" {} {}", m["node"].get<uint32_t>(), m["state"].get<std::string>());

@@ -8,6 +8,7 @@
 """
 import json
 import os
+import shutil
 import statistics
 import sys
 import time
@@ -43,6 +44,10 @@ def fio(node, path, depth, offset="0", size="200m", rw="randwrite", bs="4k"):
             raise LabError(f"fio: {out}")
         return json.loads(out[out.index("{"):])["jobs"][0]["read" if "read" in rw else "write"]["iops"]
     return iops
+
+
+def wait_for_channel(node):
+    wait_for("the channel", lambda: node.run("grep -c clogd /proc/misc; ls -l /proc/$(pgrep -x clogd)/fd").count("/dev/clogd"))
 
 
 def disk_log_table(lab, mirror, sync):
@@ -87,13 +92,44 @@ def writes(lab):
             at_least(f"two nodes writing, depth {depth}: node {i + 1}'s share of the raw disk against alone", m["ours2", depth, i] / m["raw2", depth, i] / alone, 0.8)
 
 
+class ClusterMd:
+    """Cluster MD over the same legs, its bitmap as fine as our regions, for comparison. Without mdadm and dlm-controld it is left out."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.there = all(shutil.which(tool) for tool in ("mdadm", "dlm_controld"))
+        self.ready = False
+
+    def start(self):
+        for n in self.lab.nodes if not self.ready else []:
+            n.run("modprobe -a dlm md-cluster raid1; mkdir -p /dev/misc /run/mdadm; for d in dlm-control dlm-monitor dlm_plock; do ln -sf ../$d /dev/misc/$d; done; "
+                  "for d in control monitor; do [ -e /dev/dlm-$d ] || ln -sf misc/dlm-$d /dev/dlm-$d; done; setsid dlm_controld -D -q 0 -f 0 > /run/dlm.log 2>&1 < /dev/null &")
+        if not self.ready:
+            for n in self.lab.nodes:
+                wait_for("dlm_controld", lambda n=n: n.run("dlm_tool status", check=False)[0] == 0)
+        self.ready = True
+        legs = f"{self.lab.path('leg0')} {self.lab.path('leg1')}"
+        one, *others = self.lab.nodes
+        one.run(f"mdadm --zero-superblock {legs} 2> /dev/null; mdadm --create /dev/md0 --run --assume-clean --level=1 --raid-devices=2 --metadata=1.2 --bitmap=clustered --bitmap-chunk={MIB // 2048} --nodes=4 "
+                f"--home-cluster=lab {legs}")
+        for n in others:
+            n.run(f"mdadm --assemble /dev/md0 {legs}")
+        return "/dev/md0"
+
+    def stop(self):
+        for n in self.lab.nodes:
+            n.run("mdadm --stop /dev/md0")
+        self.lab.node(1).run(f"mdadm --zero-superblock {self.lab.path('leg0')} {self.lab.path('leg1')}")
+
+
 def target(lab):
-    """Our target beside the stock one, each over the same legs in turn."""
-    one = lab.node(1)
+    """Our target beside the stock one and cluster MD, each over the same legs in turn."""
+    one, two, _ = lab.nodes
     for n in lab.nodes:
         n.use_our_mirror(target_name="mirror-ext")
         n.run("modprobe dm-mirror")
-        wait_for("the channel", lambda n=n: n.run("grep -c clogd /proc/misc; ls -l /proc/$(pgrep -x clogd)/fd").count("/dev/clogd"))
+        wait_for_channel(n)
+    md = ClusterMd(lab)
     mirror = Mirror(lab, extra="nosync", uuid="LVM-ext")
     rs = mirror.region // 512
     legs = f"2 {mirror.leg_words()} 1 handle_errors"
@@ -105,32 +141,149 @@ def target(lab):
     one.run(f"dd if=/dev/zero of={lab.path('log')} bs=1M count=8 oflag=direct 2>&1")
     for n in range(ROUNDS):
         say(f"target, round {n + 1} of {ROUNDS}")
-        for what in ("raw", "stock", "ours", "shared"):
+        for what in ("raw", "stock", "ours", "shared") + (("md",) if md.there else ()):
             path = lab.path("raw")
-            if what != "raw":
-                nodes = lab.nodes if what == "shared" else [one]
+            nodes = lab.nodes if what == "shared" else [one]
+            if what == "md":
+                path = md.start()
+            elif what != "raw":
                 for node in nodes:
                     node.run(f"dmsetup create t --table '0 {mirror.sectors} {tables[what]}'")
                 path = "/dev/mapper/t"
                 wait_for("the mirror in sync", lambda: f" {mirror.regions}/{mirror.regions} " in one.run("dmsetup status t"))
+            if what in ("shared", "md"):  # every write marks: one write to each region, in turn, longer apart than a mark or a bit of the bitmap lasts
+                time.sleep(6)
+                samples.setdefault((what, "cold"), []).append(cold_writes(one, path))
+            if what != "raw":
                 fio(one, path, 16)()  # regions are warm
             for name, depth, rw, bs in work:
                 samples.setdefault((what, name), []).append(fio(one, path, depth, rw=rw, bs=bs)())
-            if what != "raw":
+            if what in ("shared", "md"):
+                for depth in (1, 16):
+                    pair = [fio(one, path, depth, "0", "100m"), fio(two, path, depth, "100m", "100m")]
+                    samples.setdefault((what, "two", depth), []).append(sum(wait() for wait in pair))
+            if what == "md":
+                md.stop()
+            elif what != "raw":
                 for node in nodes:
                     node.run("dmsetup remove --retry t")
     m = {k: statistics.median(v) for k, v in samples.items()}
     for name, depth, rw, bs in work:
-        say(f"{name}: raw {m['raw', name]:.0f}, stock `core` {m['stock', name]:.0f}, ours `core` {m['ours', name]:.0f}, ours `cluster` {m['shared', name]:.0f} IOPS")
+        also = f", cluster MD {m['md', name]:.0f}" if md.there else ""
+        say(f"{name}: raw {m['raw', name]:.0f}, stock `core` {m['stock', name]:.0f}, ours `core` {m['ours', name]:.0f}, ours `cluster` {m['shared', name]:.0f}{also} IOPS")
         least = 1.0 if rw == "randread" else 2.0 if bs == "512k" else 1.3
         at_least(f"{name}: our target against the stock one, `core` log", m["ours", name] / m["stock", name], least)
         at_least(f"{name}: `cluster` log against `core`, our target, warm", m["shared", name] / m["ours", name], 0.97)
+        if md.there:
+            at_least(f"{name}: one of three nodes against cluster MD", m["shared", name] / m["md", name], 1.0)
         if name.endswith("depth 1"):
             at_least(f"{name}: our target with a `cluster` log against the raw disk", m["shared", name] / m["raw", name], 0.8)
         else:
             result(f"{name}: our target with a `cluster` log against the raw disk", round(m["shared", name] / m["raw", name], 3), "of it", "-", None)
+    if md.there:
+        for depth in (1, 16):
+            at_least(f"two nodes, 4 KiB random writes to disjoint halves, depth {depth}, sum: against cluster MD", m["shared", "two", depth] / m["md", "two", depth], 1.0)
+        at_least("cold regions, every write marks: against cluster MD with its bitmap cold", m["shared", "cold"] / m["md", "cold"], 0.8)
+    reads(lab, tables["ours"], mirror.sectors)
     for n in lab.nodes:
         n.run("rmmod dm_raid1_ext; true")
+
+
+def cold_writes(node, path):
+    """4 KiB writes per second, one after the other, each to a region (and a bit of cluster MD's bitmap) that nobody has written for seconds."""
+    script = (f"import os,mmap,time; f=os.open('{path}', os.O_RDWR|os.O_DIRECT); b=mmap.mmap(-1,4096); n=400; t=time.monotonic(); "
+              "[os.pwritev(f,[b],(i*7%n)<<19) for i in range(n)]; print(n/(time.monotonic()-t))")
+    return float(node.run(f'/usr/bin/python3 -c "{script}"'))
+
+
+def reads(lab, table, sectors):
+    """Two legs that are throttled alike, against one of them."""
+    one = lab.node(1)
+    for leg in ("leg0", "leg1"):
+        one.throttle(leg, 8 << 20)
+    one.run(f"dmsetup create t --table '0 {sectors} {table}'")
+    figures = {}
+    for n in range(ROUNDS):
+        for name, rw, bs in (("random", "randread", "4k"), ("sequential", "read", "64k")):
+            for what, path in (("leg", lab.path("leg0")), ("mirror", "/dev/mapper/t")):
+                figures.setdefault((name, what), []).append(fio(one, path, 16, rw=rw, bs=bs)())
+    m = {k: statistics.median(v) for k, v in figures.items()}
+    at_least("random reads from two throttled legs, against one of them", m["random", "mirror"] / m["random", "leg"], 1.8)
+    at_least("sequential reads from two throttled legs, against one of them", m["sequential", "mirror"] / m["sequential", "leg"], 1.0)
+    one.run("dmsetup remove --retry t")
+    for leg in ("leg0", "leg1"):
+        one.throttle(leg, 0)
+
+
+def slow_writes(node, path, seconds):
+    """99th percentile of 4 KiB random writes, one at a time, in ms."""
+    out = node.run(f"fio --name=x --filename={path} --direct=1 --ioengine=libaio --rw=randwrite --bs=4k --iodepth=1 --size=200m --runtime={seconds} --time_based "
+                   "--output-format=json --norandommap --randrepeat=0", timeout=180)
+    return json.loads(out[out.index("{"):])["jobs"][0]["write"]["clat_ns"]["percentile"]["99.000000"] / 1e6
+
+
+def failures(lab):
+    """Our target and log: how long a write takes when something breaks."""
+    one, two, three = lab.nodes
+    for n in lab.nodes:
+        n.use_our_mirror()
+        wait_for_channel(n)
+    lab.ours = True
+    mirror = Mirror(lab, extra="nosync", uuid="LVM-failures")
+    mirror.create()
+    mirror.wait_sync()
+
+    calm, busy = [], []
+    for n in range(ROUNDS):
+        slow_writes(one, mirror.path, 3)
+        calm.append(slow_writes(one, mirror.path, 3))
+        mirror.remove()
+        one.run(f"dd if=/dev/zero of={lab.path('log')} bs=1M count=8 oflag=direct 2>&1")
+        mirror.extra = "sync"
+        mirror.create()
+        busy.append(slow_writes(one, mirror.path, 2))
+        left = one.log_status(mirror)["unsynced"]
+        mirror.wait_sync()
+        say(f"99th percentile of 4 KiB writes: {calm[-1]:.2f} ms, during the first copy {busy[-1]:.2f} ms ({left} regions were left at the end)")
+    at_most("99th percentile of a 4 KiB write during the first copy, against none", statistics.median(busy) / statistics.median(calm), 2, "of it")
+
+    def load(seconds, **options):
+        return one.load("write", mirror.path, seconds=seconds, span_mib=64, depth=4, verify=True, base=int(time.time()) << 20, **options)
+    calm = one.expect(load(8)())
+    say(f"nothing happens: longest gap {calm['longest_gap_ms']:.0f} ms, longest write {calm['longest_write_ms']:.0f} ms of {calm['writes']}")
+    wait = load(14)
+    time.sleep(4)
+    one.kill_clogd()
+    one.start_clogd()
+    at_most("clogd killed and started again: longest write", round(one.expect(wait())["longest_write_ms"]), 2000, "ms")
+    wait = load(14)
+    time.sleep(4)
+    lab.fail_disk("leg1")
+    figures = one.expect(wait())
+    at_most("a leg fails for all nodes: longest write beyond that of a calm run", round(figures["longest_write_ms"] - calm["longest_write_ms"]), 100, "ms")
+    wait_for("the leg to be away", lambda: one.log_status(mirror)["legs"][1]["state"] == "away")
+    lab.restore_disk("leg1")
+    missed = one.log_status(mirror)["missed"] + sum(n.log_status(mirror)["dirty"] for n in lab.nodes)
+    one.run(f"dmsetup message {mirror.name} 0 restore")
+    wait_for("the leg to be back", lambda: one.log_status(mirror)["legs"][1]["state"] == "alive")
+    mirror.wait_sync()
+    result("a leg returns: regions that it missed, of 512", missed, "regions", "-", None)
+    for what in ("idle", "writing"):
+        calm = one.expect(load(14)())["longest_gap_ms"]
+        if what == "writing":
+            three.load("write", mirror.path, seconds=60, from_mib=128, span_mib=64, depth=16)
+            time.sleep(2)
+        wait = load(14)
+        time.sleep(3)
+        three.kill()
+        gap = one.expect(wait())["longest_gap_ms"]
+        at_most(f"longest gap in a survivor's warm writes when {'an' if what == 'idle' else 'a'} {what} node is killed, against a run without", round(gap / calm, 2), 1.5, "of it")
+        mirror.wait_sync(one, two)
+        lab.boot(three)
+        lab.start_cluster(three)
+        mirror.create(three)
+        mirror.wait_sync()
+    mirror.remove()
 
 
 def counts(lab):
@@ -223,8 +376,8 @@ def large(lab):
 
 def tell(lab):
     lab.start_cluster()
-    only = os.environ.get("ONLY", "counts,first_copy,writes,deaths,large,target").split(",")
-    for part in (counts, first_copy, writes, deaths, large, target):
+    only = os.environ.get("ONLY", "counts,first_copy,writes,deaths,large,target,failures").split(",")
+    for part in (counts, first_copy, writes, deaths, large, target, failures):
         if part.__name__ in only:
             say(f"--- {part.__name__}")
             part(lab)

@@ -6,6 +6,7 @@
 #include "clogd/core/cluster.hh"
 #include "clogd/core/slot.hh"
 #include "clogd/io/mirror_device.hh"
+#include "dm-raid1-ext/agreement.h"
 #include "dm-raid1-ext/picture.h"
 #include "proto/ulog.hh"
 #include "proto/wire.hh"
@@ -130,6 +131,8 @@ void fuzz_picture(ByteView bytes) {
         check(n <= PICTURE_CHUNK / 2);
         for (clog_u32 i = 0; i < n; ++i) check(ranges[i].count > 0 && ranges[i].start < kRegions && ranges[i].count <= kRegions - ranges[i].start);
     };
+    agreement legs{};
+    agreement_reset(&legs, 3);
     for (; bytes.size() >= 3; bytes = bytes.subspan(3)) {
         clog_u32 region = (clog_u32{bytes[1]} << 8 | bytes[2]) % kRegions;
         switch (bytes[0] % 13) {
@@ -141,7 +144,10 @@ void fuzz_picture(ByteView bytes) {
             case 5: picture_take(&p, CLOG_UNSYNCED, region); break;
             case 6: picture_take(&p, CLOG_CLOSE, region); break;
             case 7: picture_take(&p, CLOG_MARKED, region); break;
-            case 8: picture_take(&p, CLOG_REFUSED, region); break;
+            case 8:
+                agreement_take(&legs, clog_u32{bytes[1]} << 24 | clog_u32{bytes[2]} * 0x10101u, region);
+                check(!legs.told || ((legs.readable & ~legs.written) == 0 && legs.readable >> legs.primary & 1 && (legs.written & ~legs.needed) == 0));
+                break;
             case 9: picture_take(&p, CLOG_TOLD, region); break;
             case 10: tell(); break;
             case 11: picture_tell_held(&p), picture_tell_again(&p, 0, kRegions); break;

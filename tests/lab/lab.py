@@ -9,6 +9,7 @@ A machine's root is the host's own, read-only, under a tmpfs: every package of t
 Commands reach it through a virtio port, so a machine that is cut off from the network still answers. Everything that a lab made
 ends with it, also after Ctrl-C; a lab that fails leaves its logs in one folder and prints where.
 """
+import concurrent.futures
 import ctypes
 import json
 import os
@@ -75,6 +76,13 @@ def default_kernel():
             raise LabError(f"no installed kernel begins with {wanted}: there are {', '.join(found)}")
         return matching[-1]
     return found[0]
+
+
+def at_once(jobs):
+    """Runs them side by side; the first failure is told when all have ended."""
+    with concurrent.futures.ThreadPoolExecutor(len(jobs)) as pool:
+        for result in [pool.submit(job) for job in jobs]:
+            result.result()
 
 
 def die_with_parent():
@@ -328,7 +336,7 @@ class Node:
             parameters["target_name"] = self.lab.target
         words = " ".join(f"{k}={v}" for k, v in parameters.items())
         folder = f"{BUILD}/modules/{self.lab.kernel}"
-        self.run(f"modprobe -qr dm-mirror; modprobe -q dm-log; insmod {folder}/dm-log-cluster.ko && insmod {folder}/dm-raid1-ext.ko {words}")
+        self.run(f"modprobe -qr dm-mirror; modprobe -q dm-log; grep -q ^dm_log_cluster /proc/modules || insmod {folder}/dm-log-cluster.ko; insmod {folder}/dm-raid1-ext.ko {words}")
 
     def start_clogd(self, options=""):
         self.run(f"setsid {BUILD}/bin/clogd -f {options} > /dev/ttyS1 2>&1 < /dev/null & for i in $(seq 200); do {BUILD}/bin/clogctl version > /dev/null 2>&1 && break; sleep 0.1; done")
@@ -518,21 +526,21 @@ class Lab:
     def boot(self, *nodes):
         for n in nodes:
             n.start()
-        for n in nodes:
-            n.connect()
-            script = "\n".join(f"dev=$(readlink -f /dev/disk/by-id/virtio-{d}); dmsetup create {d} --table \"0 $(blockdev --getsz $dev) linear $dev 0\""
-                               for d in self.disks)
-            n.run(script)
-            if self.ours:
-                n.use_our_mirror()
+        at_once([lambda n=n: self.prepare(n) for n in nodes])
         say(f"node(s) {', '.join(str(n.number) for n in nodes)} booted")
+
+    def prepare(self, n):
+        n.connect()
+        script = "\n".join(f"dev=$(readlink -f /dev/disk/by-id/virtio-{d}); dmsetup create {d} --table \"0 $(blockdev --getsz $dev) linear $dev 0\""
+                           for d in self.disks)
+        n.run(script)
+        if self.ours:
+            n.use_our_mirror()
 
     def start_cluster(self, *nodes, options=""):
         nodes = nodes or self.nodes
-        for n in nodes:
-            n.start_corosync()
-        for n in nodes:
-            n.start_clogd(options)
+        at_once([n.start_corosync for n in nodes])
+        at_once([lambda n=n: n.start_clogd(options) for n in nodes])
         alive = sum(1 for n in self.nodes if n.alive())
         for n in nodes:
             wait_for(f"node {n.number} in the cluster", lambda n=n: (s := n.status()).get("ok") and s["corosync"]["settled"]
@@ -549,12 +557,14 @@ class Lab:
                 left -= n
 
     def fail_disk(self, disk, *nodes):
-        for n in nodes or self.nodes:
-            say(f"node {n.number}: {disk} fails")
-            n.run(f"dmsetup load {disk} --table \"0 $(blockdev --getsz /dev/mapper/{disk}) error\" && dmsetup suspend --nolockfs --noflush {disk} && dmsetup resume {disk}")
+        """As nearly at the same moment as can be."""
+        nodes = nodes or self.nodes
+        at_once([lambda n=n: n.run(f"dmsetup load {disk} --table \"0 $(blockdev --getsz /dev/mapper/{disk}) error\"") for n in nodes])
+        say(f"{disk} fails on node(s) {', '.join(str(n.number) for n in nodes)}")
+        at_once([lambda n=n: n.run(f"dmsetup suspend --nolockfs --noflush {disk} && dmsetup resume {disk}") for n in nodes])
 
     def restore_disk(self, disk, *nodes):
-        for n in nodes or self.nodes:
+        for n in nodes or self.nodes:  # one after the other is soon enough
             n.run(f"dev=$(readlink -f /dev/disk/by-id/virtio-{disk}); dmsetup load {disk} --table \"0 $(blockdev --getsz $dev) linear $dev 0\" && "
                   f"dmsetup suspend --nolockfs --noflush {disk} && dmsetup resume {disk}")
 

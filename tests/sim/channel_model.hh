@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A kernel with dm-raid1-ext over dm-log-cluster: the module's own region.c and picture.c, and around them what write.c, share.c and
-// log_cluster.c do with locks, lists and a worker.
+// A kernel with dm-raid1-ext over dm-log-cluster: the module's own region.c, picture.c and agreement.h, and around them what write.c,
+// share.c and log_cluster.c do with locks, lists and a worker.
 #pragma once
 
 #include <algorithm>
 
 #include "clogd/core/event.hh"
+#include "dm-raid1-ext/agreement.h"
 #include "dm-raid1-ext/picture.h"
 #include "dm-raid1-ext/region.h"
 #include "tests/sim/kernel_model.hh"
@@ -14,7 +15,7 @@ namespace sim {
 
 class ChannelMirror final : public Kernel {
   public:
-    ChannelMirror(KernelHost& host, NodeId node, size_t index, std::string uuid, std::string ctr, uint32_t regions, uint32_t id, uint64_t idle_us)
+    ChannelMirror(KernelHost& host, NodeId node, size_t index, std::string uuid, std::string ctr, uint32_t regions, uint32_t legs, uint32_t id, uint64_t idle_us)
         : host_(host),
           node_(node),
           index_(index),
@@ -28,6 +29,8 @@ class ChannelMirror final : public Kernel {
         picture_.flags = flags_.data();
         picture_.pending = pending_.data();
         picture_reset(&picture_);
+        agreement_reset(&told_legs_, legs);
+        agreed_ = told_legs_;
     }
     ~ChannelMirror() override { *alive_ = false; }
 
@@ -40,21 +43,27 @@ class ChannelMirror final : public Kernel {
         ++outstanding_;
         Region r = bio.block / host_.blocks_per_region();
         if (!bio.write) {
-            bool any_leg = active_ && !primary_only_ && !(picture_.flags[r] & R_UNSYNCED);
-            host_.after(10, guard([this, bio, any_leg] { finish(bio, host_.leg_read(node_, bio, any_leg)); }));
+            if (may_begin()) {
+                read(bio);
+            } else {
+                reads_.push_back(bio);
+                wake();
+            }
             return;
         }
-        if (auto e = entries_.find(r); e != entries_.end() && may_write()) {
+        if (auto e = entries_.find(r); e != entries_.end() && may_begin()) {
             region_way way = region_enter(&e->second.r);
-            if (way == REGION_EVERY_LEG || way == REGION_PRIMARY) {
-                send(bio, way);
+            if (way == REGION_EVERY_LEG) {
+                send(bio);
                 return;
             }
+            if (way == REGION_PRIMARY) region_leave(&e->second.r);
         }
         cold_.push_back(bio);
         wake();
     }
-    bool active() const override { return live_; }
+    bool active() const override { return live_ && !leaving_; }
+    bool live() const override { return live_; }
     uint32_t in_flight() const override { return outstanding_; }
     const std::string& uuid() const override { return uuid_; }
     const std::string& ctr() const override { return ctr_; }
@@ -65,7 +74,7 @@ class ChannelMirror final : public Kernel {
         if (say_create_) {
             say_create_ = false;
             std::vector<clogd::Event> out;
-            if (told_once_) out.push_back(clogd::ev::FoundLive{uuid_, ctr_});
+            if (told_once_ && live_) out.push_back(found());
             told_once_ = true;
             out.push_back(call(Request::ctr, Bytes(ctr_.begin(), ctr_.end())));
             return out;
@@ -74,9 +83,27 @@ class ChannelMirror final : public Kernel {
             say_resume_ = false;
             return {call(Request::resume, {})};
         }
+        if (say_follows_) {
+            say_follows_ = false;
+            return {legs_event(clogd::ev::KernelLegs::follows, 0, agreed_.epoch)};
+        }
+        if (legs_failed_ & ~failed_told_) {
+            failed_told_ = legs_failed_;
+            return {legs_event(clogd::ev::KernelLegs::failed, legs_failed_, 0)};
+        }
+        if (legs_forced_) return {legs_event(clogd::ev::KernelLegs::forced, std::exchange(legs_forced_, 0), 0)};
+        if (legs_restore_) {
+            legs_failed_ = failed_told_ = 0;
+            return {legs_event(clogd::ev::KernelLegs::restore, std::exchange(legs_restore_, 0), 0)};
+        }
         clog_range ranges[PICTURE_CHUNK / 2];
         clog_u16 type = 0;
         clog_u32 more = 0, count = picture_tell(&picture_, &type, &more, ranges);
+        if (!type && say_suspend_) {
+            say_suspend_ = false;
+            suspend_asked_ = true;
+            return {call(Request::postsuspend, {})};
+        }
         if (!type) return {};
         clogd::ev::Regions e{id_, uuid_, {}, {}};
         switch (type) {
@@ -89,12 +116,34 @@ class ChannelMirror final : public Kernel {
         for (clog_u32 i = 0; i < count; ++i) e.ranges.push_back({ranges[i].start, ranges[i].count});
         return {e};
     }
+    clogd::ev::FoundLive found() const override {
+        clogd::ev::FoundLive f{uuid_, ctr_, {}};
+        f.legs.count = static_cast<uint8_t>(told_legs_.legs);
+        if (told_legs_.told) {
+            f.legs.epoch = told_legs_.epoch;
+            f.legs.primary = static_cast<uint8_t>(told_legs_.primary);
+            f.legs.away = static_cast<uint16_t>(((1u << told_legs_.legs) - 1) & ~told_legs_.readable);
+        }
+        return f;
+    }
     void tell(const clogd::out::Tell& t) override {
         if (t.log != id_) return;
         if (t.type == CLOG_STATE) {
+            const bool had = active_ && host_.now_us() < lease_until_;
             active_ = t.value & CLOG_STATE_ACTIVE;
+            if (!had && active_) ++lapses_;
             primary_only_ = t.value & CLOG_STATE_PRIMARY_ONLY;
-            lease_until_ = host_.now_us() + t.lease_ms * 1000;
+            lease_until_ = host_.now_us() + t.serial * 1000;
+        } else if (t.type == CLOG_LEGS) {
+            if (!live_) return;
+            if (!agreement_take(&told_legs_, t.value, t.serial)) host_.broken("LEGS that make no sense");
+            legs_news_ = true;
+            legs_failed_ &= told_legs_.written;
+            failed_told_ &= legs_failed_;
+        } else if (t.type == CLOG_RETRY) {
+            retry_ |= t.value;
+            legs_failed_ &= ~t.value;
+            failed_told_ &= ~t.value;
         } else {
             bool news = false;
             for (const auto& r : t.ranges)
@@ -104,19 +153,61 @@ class ChannelMirror final : public Kernel {
         wake();
     }
     void daemon_left() override {
-        say_create_ = say_resume_ = live_;
+        say_create_ = true;
+        say_resume_ = live_;
+        failed_told_ = 0;
+        if (std::exchange(suspend_asked_, false)) say_suspend_ = true;
         if (live_) picture_tell_held(&picture_);
         picture_tell_again(&picture_, 0, picture_.regions);
     }
 
+    void reply(const proto::ulog::Reply& r) override {
+        if (r.type != Request::postsuspend || !std::exchange(suspend_asked_, false)) return;
+        active_ = live_ = say_resume_ = say_follows_ = false;
+        picture_reset(&picture_);
+        agreement_reset(&told_legs_, told_legs_.legs);
+        legs_news_ = true;
+        legs_failed_ = failed_told_ = retry_ = 0;
+        wake();
+        host_.after(300'000, guard([this] {
+                        leaving_ = false;
+                        live_ = say_resume_ = true;
+                        poke();
+                    }));
+    }
+    void leave() override {
+        if (!active()) return;
+        leaving_ = true;
+        drain();
+    }
+    void restore_legs() override {
+        retry_ |= (1u << told_legs_.legs) - 1;
+        legs_restore_ = retry_;
+        poke();
+        wake();
+    }
+    void force_leg(uint32_t leg) override {
+        legs_forced_ |= 1u << leg;
+        poke();
+    }
+    uint32_t readable(Region r) const override {
+        if (!may_begin()) return 0;
+        return !primary_only_ && !(picture_.flags[r] & R_UNSYNCED) ? told_legs_.readable : 1u << told_legs_.primary;
+    }
+
   private:
+    struct Write {
+        Bio bio;
+        unsigned long long word = 0;
+        uint32_t sent = 0, failed = 0, lapse = 0;
+    };
     struct Entry {
         region r{};
         uint64_t used = 0;
         std::deque<Bio> waiting;
     };
 
-    bool may_write() const { return active_ && host_.now_us() < lease_until_; }
+    bool may_begin() const { return active_ && host_.now_us() < lease_until_ && told_legs_.told; }
     void poke() { host_.channel_poke(node_, index_); }
     clogd::ev::Call call(Request type, Bytes data) {
         proto::ulog::Call c;
@@ -126,9 +217,10 @@ class ChannelMirror final : public Kernel {
         c.type = type;
         c.data = std::move(data);
         c.channel = true;
-        c.copes = true;
+        c.legs = type == Request::resume ? static_cast<uint8_t>(told_legs_.legs) : uint8_t{0};
         return {c};
     }
+    clogd::ev::KernelLegs legs_event(clogd::ev::KernelLegs::What what, uint32_t legs, uint32_t epoch) { return {id_, uuid_, what, static_cast<uint16_t>(legs), epoch}; }
     std::function<void()> guard(std::function<void()> f) {
         return [alive = alive_, f = std::move(f)] {
             if (*alive) f();
@@ -138,14 +230,102 @@ class ChannelMirror final : public Kernel {
         --outstanding_;
         host_.bio_done(node_, bio, value);
     }
-    void send(const Bio& bio, region_way way) {
-        Region r = bio.block / host_.blocks_per_region();
-        entries_[r].used = host_.now_us();
-        host_.leg_write(node_, bio, way == REGION_EVERY_LEG, guard([this, bio, r] {
-                            region_leave(&entries_[r].r);
-                            finish(bio, 0);
-                            wake();
-                        }));
+    void fail(const Bio& bio) {
+        --outstanding_;
+        host_.bio_failed(node_, bio);
+    }
+    void read(const Bio& bio) {
+        uint32_t legs = readable(bio.block / host_.blocks_per_region());
+        host_.after(10, guard([this, bio, legs] {
+                        if (auto value = host_.leg_read(node_, bio, legs)) finish(bio, *value);
+                        else fail(bio);
+                    }));
+    }
+    Entry& entry(const Bio& bio) { return entries_[bio.block / host_.blocks_per_region()]; }
+    void send(const Bio& bio) {
+        entry(bio).used = host_.now_us();
+        Write w{bio, agreement_word(&told_legs_), 0, 0, lapses_};
+        w.sent = word_written(w.word);
+        host_.leg_write(node_, bio, w.sent, [alive = alive_, this, w](uint32_t failed) mutable {
+            if (!*alive) return;
+            w.failed = failed;
+            if (!failed && !(word_needed(w.word) & ~w.sent)) leave_region(w.bio), finish(w.bio, 0);
+            else undecided_.push_back(w);
+            wake();
+        });
+    }
+    void leave_region(const Bio& bio) { region_leave(&entry(bio).r); }
+    void start_over(const Bio& bio) {
+        leave_region(bio);
+        cold_.push_back(bio);
+    }
+    // share.c: decide()
+    bool decide(const Write& w, uint32_t retry) {
+        const uint32_t reached = w.sent & ~w.failed, lacks = agreement_lacks(&agreed_, w.word, reached);
+        if (!leaving_ && !may_begin()) return false;
+        if (!leaving_ && w.lapse != lapses_) {
+            start_over(w.bio);
+        } else if (reached && !lacks && w.lapse == lapses_) {
+            leave_region(w.bio);
+            finish(w.bio, 0);
+        } else if (leaving_) {
+            abandon(w.bio);
+        } else if (w.failed & retry || lacks & agreed_.written & ~w.sent || entry(w.bio).r.state == REGION_CLOSING || (!reached && agreed_.written & ~w.failed)) {
+            start_over(w.bio);
+        } else if (!reached && !(agreed_.written & ~w.failed)) {
+            abandon(w.bio);
+        } else {
+            uint32_t fresh = lacks & agreed_.written & w.failed;
+            if (fresh & ~legs_failed_) {
+                legs_failed_ |= fresh;
+                poke();
+            }
+            return false;
+        }
+        return true;
+    }
+    void abandon(const Bio& bio) {
+        region_step(&entry(bio).r, REGION_UNSYNC);
+        if (picture_lose(&picture_, bio.block / host_.blocks_per_region())) poke();
+        lost_.push_back(bio);
+    }
+    void look_for_legs() {
+        if (std::exchange(legs_news_, false)) {
+            agreed_ = told_legs_;
+            if (agreed_.told) {
+                say_follows_ = true;
+                poke();
+            }
+        }
+        const uint32_t retry = std::exchange(retry_, 0);
+        for (const Write& w : std::exchange(undecided_, {}))
+            if (!decide(w, retry)) undecided_.push_back(w);
+        for (const Bio& bio : std::exchange(lost_, {})) {
+            if (picture_.flags[bio.block / host_.blocks_per_region()] & R_LOST) {
+                lost_.push_back(bio);
+            } else {
+                leave_region(bio);
+                fail(bio);
+            }
+        }
+    }
+    // A suspend: what is under way ends, every mark ends, the daemon is told.
+    void drain() {
+        wake();
+        if (outstanding_ == 0 && live_) {
+            for (auto& [r, e] : entries_) {
+                if (e.r.state == REGION_WARM || e.r.state == REGION_UNSYNCED) {
+                    step(e, REGION_UNMARK);
+                    if (picture_clear(&picture_, r)) poke();
+                }
+                e = {};
+            }
+            entries_.clear();
+            say_suspend_ = true;
+            poke();
+            return;
+        }
+        host_.after(5'000, guard([this] { drain(); }));
     }
     void wake() {
         if (busy_) return;
@@ -169,7 +349,7 @@ class ChannelMirror final : public Kernel {
             if (e.r.state == REGION_MARKING && f & R_MARKED) {
                 step(e, REGION_MARKED);
                 for (const Bio& b : std::exchange(e.waiting, {})) {
-                    if (may_write()) send(b, region_enter(&e.r));
+                    if (may_begin()) region_enter(&e.r), send(b);
                     else cold_.push_back(b);
                 }
             } else if (e.r.state == REGION_MARKING && !(f & (R_MARK | R_ASKED))) {
@@ -180,6 +360,7 @@ class ChannelMirror final : public Kernel {
         if (std::exchange(picture_.closing, false))
             for (auto& [r, e] : entries_)
                 if (picture_.flags[r] & R_CLOSE && (e.r.state == REGION_WARM || e.r.state == REGION_UNSYNCED)) step(e, REGION_COPY);
+        look_for_legs();
         for (auto& [r, e] : entries_)
             if (e.r.state == REGION_CLOSING && !e.r.pending) {
                 step(e, REGION_HAND_OVER);
@@ -191,16 +372,17 @@ class ChannelMirror final : public Kernel {
                 step(e, REGION_BACK);
                 release(e);
             }
-        if (!may_write()) {
-            if (!cold_.empty()) host_.after(20'000, guard([this] { wake(); }));
+        if (!may_begin()) {
+            if (!cold_.empty() || !reads_.empty()) host_.after(20'000, guard([this] { wake(); }));
             return;
         }
+        for (const Bio& bio : std::exchange(reads_, {})) read(bio);
         for (const Bio& bio : std::exchange(cold_, {})) {
             Region r = bio.block / host_.blocks_per_region();
             Entry& e = entries_[r];
             region_way way = region_enter(&e.r);
             if (way == REGION_ASK) {
-                if (wanted_by_cluster(r)) {
+                if (picture_.flags[r] & R_CLOSE) {
                     step(e, REGION_AWAIT);
                     if (picture_want(&picture_, r)) poke();
                 } else {
@@ -209,10 +391,16 @@ class ChannelMirror final : public Kernel {
                 }
                 way = region_enter(&e.r);
             }
+            if (way == REGION_PRIMARY) {  // about to be closed and copied
+                region_leave(&e.r);
+                cold_.push_back(bio);
+                host_.after(20'000, guard([this] { wake(); }));
+                continue;
+            }
             if (way == REGION_WAIT) {
                 e.waiting.push_back(bio);
-                if (picture_want(&picture_, r)) poke();
-            } else send(bio, way);
+                if (e.r.state == REGION_AWAY && picture_want(&picture_, r)) poke();
+            } else send(bio);
         }
     }
     void sweep() {
@@ -237,10 +425,14 @@ class ChannelMirror final : public Kernel {
     std::vector<clog_u32> pending_;
     picture picture_{};
     std::map<Region, Entry> entries_;
-    std::deque<Bio> cold_;
+    std::deque<Bio> cold_, reads_, lost_;  // lost_: a leg missed them and the daemon is yet to record it
+    std::deque<Write> undecided_;
+    agreement told_legs_{}, agreed_{};
+    uint32_t legs_failed_ = 0, failed_told_ = 0, legs_forced_ = 0, legs_restore_ = 0, retry_ = 0;
+    bool legs_news_ = false, say_follows_ = false, say_suspend_ = false, suspend_asked_ = false, leaving_ = false;
     bool live_ = false, say_create_ = false, say_resume_ = false, told_once_ = false, active_ = false, primary_only_ = false, busy_ = false;
     uint64_t lease_until_ = 0;
-    uint32_t outstanding_ = 0;
+    uint32_t outstanding_ = 0, lapses_ = 0;
 };
 
 }  // namespace sim

@@ -63,11 +63,13 @@ struct KernelHost {
     virtual void ulog_send(NodeId node, const proto::ulog::Call& call) = 0;  // to the daemon, lost if there is none
     virtual bool daemon_listens(NodeId node) = 0;
     virtual void after(uint64_t us, std::function<void()> what) = 0;
-    virtual void leg_write(NodeId node, const Bio& bio, bool all_legs, std::function<void()> done) = 0;
-    virtual uint64_t leg_read(NodeId node, const Bio& bio, bool any_leg) = 0;  // else the first one
-    virtual void channel_poke(NodeId node, size_t mirror) = 0;                 // it has something to tell
+    // Legs are bits; those that the mirror does not have are ignored.
+    virtual void leg_write(NodeId node, const Bio& bio, uint32_t legs, std::function<void(uint32_t failed)> done) = 0;
+    virtual std::optional<uint64_t> leg_read(NodeId node, const Bio& bio, uint32_t legs) = 0;  // one of them; nullopt: none can be read
+    virtual void channel_poke(NodeId node, size_t mirror) = 0;                                 // it has something to tell
     virtual void broken(const std::string& what) = 0;
     virtual void bio_done(NodeId node, const Bio& bio, uint64_t value_read) = 0;
+    virtual void bio_failed(NodeId node, const Bio& bio) = 0;
     virtual uint32_t blocks_per_region() = 0;
     virtual uint64_t now_us() = 0;
 };
@@ -82,6 +84,8 @@ class Kernel {
     virtual uint32_t in_flight() const = 0;
     virtual const std::string& uuid() const = 0;
     virtual const std::string& ctr() const = 0;
+    virtual clogd::ev::FoundLive found() const { return {uuid(), ctr(), {}}; }  // at the start of a daemon
+    virtual bool live() const { return active(); }
     // netlink
     virtual void reply(const proto::ulog::Reply&) {}
     virtual bool suspended() const { return false; }
@@ -91,6 +95,10 @@ class Kernel {
     virtual std::vector<clogd::Event> compose() { return {}; }
     virtual void tell(const clogd::out::Tell&) {}
     virtual void daemon_left() {}
+    virtual void leave() {}  // a suspend; it comes back by itself
+    virtual void restore_legs() {}
+    virtual void force_leg(uint32_t) {}
+    virtual uint32_t readable(Region) const { return 0; }  // bits of legs from which it would read the region now
 };
 
 class KernelMirror final : public Kernel {
@@ -293,7 +301,7 @@ class KernelMirror final : public Kernel {
                     const Bytes arg = one(region);
                     DO_REQUEST(r, Request::in_sync, arg);
                 }
-                host_.after(10, guard([this, bio] { finish(bio, host_.leg_read(node_, bio, false)); }));
+                host_.after(10, guard([this, bio] { finish(bio, host_.leg_read(node_, bio, 1).value_or(0)); }));
             }
             std::deque<Bio> writes = std::exchange(writes_, {});
             std::vector<Bio> sync, nosync;
@@ -351,10 +359,11 @@ class KernelMirror final : public Kernel {
             for (auto* list : {&sync, &nosync})
                 for (const Bio& bio : *list) {
                     ++in_flight_;
-                    host_.leg_write(node_, bio, list == &sync, guard([this, bio] {
-                                        --in_flight_;
-                                        written(bio);
-                                    }));
+                    auto done = guard([this, bio] {
+                        --in_flight_;
+                        written(bio);
+                    });
+                    host_.leg_write(node_, bio, list == &sync ? UINT32_MAX : 1, [done](uint32_t) { done(); });
                 }
         } while (again_ && ready_);
         busy_ = false;

@@ -27,7 +27,12 @@ constexpr const char* kPlanted[] = {"none",
                                     "early-full-count",
                                     "forget-held",
                                     "long-lease",
-                                    "mark-unsynced"};
+                                    "mark-unsynced",
+                                    "unconfirmed-leg",
+                                    "forget-missed",
+                                    "primary-goes-unsynced",
+                                    "unmark-while-away",
+                                    "legs-not-on-disk"};
 static_assert(std::size(kPlanted) == static_cast<size_t>(clogd::Planted::count_));
 }  // namespace
 

@@ -48,6 +48,8 @@ class World final : public KernelHost {
   private:
     // ---- parts ------------------------------------------------------------------------------------------------------------
     struct Copier {
+        size_t from = 0;
+        uint32_t to = 0;
         RangeSet left;
         std::deque<Region> first;
         bool running = false, cancel = false;
@@ -112,6 +114,9 @@ class World final : public KernelHost {
         std::vector<NodeId> copying;                 // per region: who copies it now
         Bytes disk;
         uint64_t acked_writes = 0;
+        std::set<std::pair<NodeId, size_t>> broken;  // paths to legs
+        bool legs_fail = false;
+        bool path(NodeId node, size_t leg) const { return !broken.contains({node, leg}); }
     };
     struct Pending {
         uint64_t at = 0;
@@ -148,7 +153,8 @@ class World final : public KernelHost {
             Mirror m;
             m.uuid = fmt::format("LVM-mirror{}", i);
             m.has_disk = !rng_.chance(250);
-            m.channel_permille = rng_.chance(400) ? 0 : rng_.chance(600) ? 1000 : 500;
+            m.channel_permille = rng_.chance(300) ? 0 : rng_.chance(700) ? 1000 : 500;
+            m.legs_fail = m.channel_permille == 1000 && rng_.chance(600);
             m.regions = static_cast<uint32_t>(rng_.between(6, 40));
             uint32_t blocks = m.regions * kBlocksPerRegion;
             m.legs.assign(rng_.chance(800) ? 2 : 3, std::vector<uint64_t>(blocks));
@@ -169,6 +175,7 @@ class World final : public KernelHost {
         write_permille_ = static_cast<uint32_t>(rng_.between(300, 950));
         hot_ = rng_.chance(300);
         depth_ = static_cast<uint32_t>(rng_.between(1, 6));
+        leg_failure_any_ = rng_.chance(300);
         for (NodeId id = 1; id <= n; ++id) {
             auto node = std::make_unique<Node>();
             node->id = id;
@@ -209,8 +216,8 @@ class World final : public KernelHost {
                 if (!me.up || me.life != life) return;
                 const Mirror& m = mirrors_[i];
                 if (rng_.chance(m.channel_permille))
-                    me.logs[i].kernel =
-                        std::make_unique<ChannelMirror>(*this, id, i, m.uuid, ctr(m), m.regions, static_cast<uint32_t>(life * 100 + i + 1), rng_.between(100, 1500) * 1000);
+                    me.logs[i].kernel = std::make_unique<ChannelMirror>(*this, id, i, m.uuid, ctr(m), m.regions, static_cast<uint32_t>(m.legs.size()),
+                                                                        static_cast<uint32_t>(life * 100 + i + 1), rng_.between(100, 1500) * 1000);
                 else me.logs[i].kernel = std::make_unique<KernelMirror>(*this, id, m.uuid, ctr(m), m.regions, (life + 1000) << 32 | (i + 1));
                 me.logs[i].kernel->activate();
             });
@@ -232,6 +239,7 @@ class World final : public KernelHost {
         c.lease_bytes = 4 * kRegionSectors * 512;
         c.resume_hold_ms = 100;
         c.alone_core = false;
+        c.leg_failure_any = leg_failure_any_;
         c.planted = opt_.planted;
         node.cluster = std::make_unique<Cluster>(c);
         node.inbox = {};
@@ -245,7 +253,7 @@ class World final : public KernelHost {
                   Node& me = *nodes_[id];
                   for (size_t i = 0; i < me.logs.size(); ++i) {
                       Kernel* k = me.logs[i].kernel.get();
-                      if (k && k->active()) feed(me, ev::FoundLive{k->uuid(), k->ctr()});
+                      if (k && k->live()) feed(me, k->found());
                       if (k && k->active() && k->suspended()) k->resume(nullptr);  // its predecessor died between suspend and resume
                   }
                   feed(me, ev::ScanDone{});
@@ -314,7 +322,7 @@ class World final : public KernelHost {
             LogBox& box = node.logs[i];
             Mirror& m = mirrors_[i];
             if (box.copier.running && m.copying[box.copier.current] == node.id) {
-                if (rng_.chance(500)) copy_region_now(m, box.copier.current);
+                if (rng_.chance(500)) copy_region_now(node.id, m, box.copier);
                 m.copying[box.copier.current] = 0;
             }
             box.copier = {};
@@ -642,7 +650,18 @@ class World final : public KernelHost {
         op();
     }
     void act(Node& node, out::FlushLegs& o) {
-        after(rng_.between(50, 3000), daemon_guard(node, [this, id = node.id, uuid = o.uuid] { feed(*nodes_[id], ev::LegsFlushed{uuid, true}); }));
+        after(rng_.between(50, 3000), daemon_guard(node, [this, id = node.id, uuid = o.uuid, legs = o.legs] {
+                  const Mirror& m = mirror_of(uuid);
+                  bool ok = true;
+                  for (size_t leg = 0; leg < m.legs.size(); ++leg) ok = ok && (!(legs >> leg & 1) || m.path(id, leg));
+                  feed(*nodes_[id], ev::LegsFlushed{uuid, ok});
+              }));
+    }
+    void act(Node& node, out::Probe& o) {
+        const bool hangs = rng_.chance(50);
+        after(hangs ? 5'000'000 : rng_.between(50, 3000), daemon_guard(node, [this, id = node.id, o] {
+                  feed(*nodes_[id], ev::Probed{o.uuid, o.leg, mirror_of(o.uuid).path(id, o.leg)});
+              }));
     }
     void act(Node& node, out::FindLegs& o) {
         after(rng_.between(50, 2000), daemon_guard(node, [this, id = node.id, uuid = o.uuid] {
@@ -651,6 +670,8 @@ class World final : public KernelHost {
     }
     void act(Node& node, out::Copy& o) {
         Copier& c = node.logs[mirror_index(o.uuid)].copier;
+        c.from = o.from;
+        c.to = o.to;
         c.left.add(o.ranges);
         next_copy(node, o.uuid);
     }
@@ -668,9 +689,10 @@ class World final : public KernelHost {
             after(10, daemon_guard(node, [this, id = node.id, uuid = o.uuid] { feed(*nodes_[id], ev::CopyIdle{uuid}); }));
         }
     }
-    void copy_region_now(Mirror& m, Region r) {
-        for (uint32_t b = r * kBlocksPerRegion; b < (r + 1) * kBlocksPerRegion; ++b)
-            for (size_t leg = 1; leg < m.legs.size(); ++leg) m.legs[leg][b] = m.legs[0][b];
+    void copy_region_now(NodeId id, Mirror& m, const Copier& c) {
+        for (uint32_t b = c.current * kBlocksPerRegion; b < (c.current + 1) * kBlocksPerRegion; ++b)
+            for (size_t leg = 0; leg < m.legs.size(); ++leg)
+                if (leg != c.from && c.to >> leg & 1 && m.path(id, leg)) m.legs[leg][b] = m.legs[c.from][b];
     }
     void next_copy(Node& node, const std::string& uuid) {
         size_t index = mirror_index(uuid);
@@ -693,18 +715,26 @@ class World final : public KernelHost {
         if (m.copying[r]) fail(fmt::format("I2: nodes {} and {} both copy region {}", node.id, m.copying[r], r));
         m.copying[r] = node.id;
         if (opt_.trace) trace(fmt::format("node {} copies {} region {}", node.id, m.uuid, r));
-        std::vector<uint64_t> content(m.legs[0].begin() + r * kBlocksPerRegion, m.legs[0].begin() + (r + 1) * kBlocksPerRegion);
-        after(rng_.between(300, 6000), daemon_guard(node, [this, id = node.id, uuid, index, r, content] {
+        const size_t from = c.from;
+        const uint32_t to = c.to;
+        const std::vector<uint64_t>& source = m.legs[from];
+        std::vector<uint64_t> content(source.begin() + r * kBlocksPerRegion, source.begin() + (r + 1) * kBlocksPerRegion);
+        after(rng_.between(300, 6000), daemon_guard(node, [this, id = node.id, uuid, index, r, content, from, to] {
                   Node& me = *nodes_[id];
                   Copier& cc = me.logs[index].copier;
                   Mirror& mm = mirrors_[index];
                   if (!mm.writing[r].empty()) fail(fmt::format("I2: region {} was written by node {} while node {} copied it", r, *mm.writing[r].begin(), id));
                   mm.copying[r] = 0;
-                  for (size_t leg = 1; leg < mm.legs.size(); ++leg) std::copy(content.begin(), content.end(), mm.legs[leg].begin() + r * kBlocksPerRegion);
+                  int failed_leg = mm.path(id, from) ? -1 : static_cast<int>(from);
+                  for (size_t leg = 0; leg < mm.legs.size() && failed_leg < 0; ++leg) {
+                      if (leg == from || !(to >> leg & 1)) continue;
+                      if (mm.path(id, leg)) std::copy(content.begin(), content.end(), mm.legs[leg].begin() + r * kBlocksPerRegion);
+                      else failed_leg = static_cast<int>(leg);
+                  }
                   cc.running = false;
                   bool cancelled = std::exchange(cc.cancel, false);
-                  bool failed = copy_errors_ && now_ < chaos_until_ && rng_.chance(10);
-                  ev::Copied done{uuid, {}, {}, {}};
+                  bool failed = failed_leg >= 0 || (copy_errors_ && now_ < chaos_until_ && rng_.chance(10));
+                  ev::Copied done{uuid, {}, {}, {}, failed_leg};
                   (failed ? done.failed : done.done).push_back({r, 1});
                   if (failed) done.error = "Input/output error";
                   feed(me, done);
@@ -739,7 +769,7 @@ class World final : public KernelHost {
         after(rng_.between(100, 5000), daemon_guard(node, [this, id = node.id, uuid = o.uuid] {
                   Node& me = *nodes_[id];
                   Kernel* k = me.logs[mirror_index(uuid)].kernel.get();
-                  if (k) feed(me, ev::FoundLive{uuid, k->ctr()});
+                  if (k) feed(me, k->found());
               }));
     }
     void act(Node& node, out::Rejoin&) {
@@ -778,7 +808,7 @@ class World final : public KernelHost {
         auto& set = mirrors_[w.mirror].writing[w.block / kBlocksPerRegion];
         if (auto it = set.find(w.node); it != set.end()) set.erase(it);
     }
-    void leg_write(NodeId id, const Bio& bio, bool all_legs, std::function<void()> done) override {
+    void leg_write(NodeId id, const Bio& bio, uint32_t legs, std::function<void(uint32_t)> done) override {
         size_t index = bio.id >> 48;
         Mirror& m = mirrors_[index];
         Node& node = *nodes_[id];
@@ -788,26 +818,44 @@ class World final : public KernelHost {
         if (node.minority_since && now_ - node.minority_since > kDeadWaitMs * 1000 && dynamic_cast<ChannelMirror*>(node.logs[index].kernel.get()))
             fail(fmt::format("I4: node {} writes in a ring without quorum", id));
         if (m.copying[region]) fail(fmt::format("I2: node {} writes region {} of {} while node {} copies it", id, region, m.uuid, m.copying[region]));
-        if (opt_.trace) trace(fmt::format("node {} writes {} region {} block {} version {}{}", id, m.uuid, region, bio.block, bio.value, all_legs ? "" : " to the first leg only"));
-        auto left = std::make_shared<size_t>(all_legs ? m.legs.size() : 1);
-        for (size_t leg = 0; leg < (all_legs ? m.legs.size() : 1); ++leg) {
+        if (opt_.trace)
+            trace(fmt::format("node {} writes {} region {} block {} version {}{}", id, m.uuid, region, bio.block, bio.value,
+                              fmt::format(" to legs {:#x}", legs & ((1u << m.legs.size()) - 1))));
+        struct State {
+            size_t left = 0;
+            uint32_t failed = 0;
+        };
+        auto state = std::make_shared<State>();
+        for (size_t leg = 0; leg < m.legs.size(); ++leg) {
+            if (!(legs >> leg & 1)) continue;
+            ++state->left;
             leg_writes_.push_back({id, index, leg, bio.block, bio.value, ++write_ids_, false});
             m.writing[region].insert(id);
             uint64_t wid = write_ids_;
             bool slow = leg == 1 && slow_leg_;
-            after(rng_.between(50, slow ? 30'000 : 1500), [this, wid, left, done] {
+            after(rng_.between(50, slow ? 30'000 : 1500), [this, wid, state, done] {
                 auto it = std::lower_bound(leg_writes_.begin(), leg_writes_.end(), wid, [](const LegWrite& w, uint64_t v) { return w.id < v; });
                 if (it == leg_writes_.end() || it->id != wid || it->gone) return;
-                land(*it);
+                const bool ok = mirrors_[it->mirror].path(it->node, it->leg);
+                if (ok || rng_.chance(200)) land(*it);  // an error does not say that nothing was written
+                if (!ok) state->failed |= 1u << it->leg;
                 drop(*it);
                 while (!leg_writes_.empty() && leg_writes_.front().gone) leg_writes_.pop_front();
-                if (--*left == 0) done();
+                if (--state->left == 0) done(state->failed);
             });
         }
     }
-    uint64_t leg_read(NodeId, const Bio& bio, bool any_leg) override {
+    std::optional<uint64_t> leg_read(NodeId id, const Bio& bio, uint32_t legs) override {
         Mirror& m = mirrors_[bio.id >> 48];
-        return m.legs[any_leg ? rng_.below(m.legs.size()) : 0][bio.block];
+        std::vector<size_t> good;
+        for (size_t leg = 0; leg < m.legs.size(); ++leg)
+            if (legs >> leg & 1 && m.path(id, leg)) good.push_back(leg);
+        if (good.empty()) return std::nullopt;
+        return m.legs[good[rng_.below(good.size())]][bio.block];
+    }
+    void bio_failed(NodeId id, const Bio& bio) override {
+        trace(fmt::format("node {}: {} of block {} fails", id, bio.write ? "a write" : "a read", bio.block));
+        if (bio.write) mirrors_[bio.id >> 48].writer[bio.block] = 0;
     }
     void bio_done(NodeId id, const Bio& bio, uint64_t value) override {
         size_t index = bio.id >> 48;
@@ -816,11 +864,25 @@ class World final : public KernelHost {
             m.acked[bio.block] = std::max(m.acked[bio.block], bio.value);
             m.writer[bio.block] = 0;
             ++m.acked_writes;
+            check_acknowledged(index, bio);
         } else if (m.writer[bio.block] == 0) {
             uint64_t version = value >= (1ull << 60) ? 0 : value;
             uint64_t least = std::max(m.acked[bio.block], m.seen[bio.block]);
             if (version < least) fail(fmt::format("node {} read version {} of block {} after version {} was seen or acknowledged", id, version, bio.block, least));
             m.seen[bio.block] = version;
+        }
+    }
+
+    // I3: whatever was acknowledged is on every leg from which anybody would read it.
+    void check_acknowledged(size_t index, const Bio& bio) {
+        const Mirror& m = mirrors_[index];
+        for (auto& [id, node] : nodes_) {
+            if (!node->up || !node->logs[index].kernel) continue;
+            uint32_t legs = node->logs[index].kernel->readable(bio.block / kBlocksPerRegion);
+            for (size_t leg = 0; leg < m.legs.size(); ++leg)
+                if (legs >> leg & 1 && m.legs[leg][bio.block] != bio.value)
+                    fail(fmt::format("I3: version {} of block {} is acknowledged, and node {} may read version {} from leg {}", bio.value, bio.block, id, m.legs[leg][bio.block],
+                                     leg));
         }
     }
 
@@ -866,7 +928,7 @@ class World final : public KernelHost {
         return all.empty() ? nullptr : all[rng_.below(all.size())];
     }
     void wreak() {
-        switch (rng_.below(8)) {
+        switch (rng_.below(11)) {
             case 0:
             case 1:
                 if (Node* node = some(&Node::up)) crash(*node);
@@ -903,12 +965,40 @@ class World final : public KernelHost {
                 islands_.clear();
                 regroup_soon(rng_.between(1'000, 300'000));
                 break;
+            case 8:
+            case 9: hurt_legs(mirrors_[rng_.below(mirrors_.size())]); break;
+            case 10:
+                if (Node* node = some(&Node::up))
+                    if (Kernel* k = node->logs[rng_.below(mirrors_.size())].kernel.get()) k->leave();
+                break;
             case 7:
                 if (rng_.chance(250))
                     for (auto& [id, node] : nodes_)
                         if (node->up) crash(*node);
                 break;
         }
+    }
+    void hurt_legs(Mirror& m) {
+        if (!m.legs_fail) return;
+        const size_t leg = rng_.below(m.legs.size());
+        Node* node = some(&Node::up);
+        if (m.broken.empty() ? rng_.chance(800) : rng_.chance(300)) {
+            if (rng_.chance(500)) {
+                trace(fmt::format("leg {} of {} breaks for all", leg, m.uuid));
+                for (auto& [id, n] : nodes_) m.broken.insert({id, leg});
+            } else if (node) {
+                trace(fmt::format("leg {} of {} breaks for node {}", leg, m.uuid, node->id));
+                m.broken.insert({node->id, leg});
+            }
+            return;
+        }
+        if (rng_.chance(800)) {
+            trace(fmt::format("the legs of {} are well again", m.uuid));
+            m.broken.clear();
+        }
+        Kernel* k = node ? node->logs[mirror_index(m.uuid)].kernel.get() : nullptr;
+        if (k && rng_.chance(800)) k->restore_legs();
+        else if (k) k->force_leg(static_cast<uint32_t>(leg));
     }
     void restart_later(Node& node) {
         after(rng_.between(50'000, 3'000'000), [this, id = node.id, life = node.life] {
@@ -919,6 +1009,7 @@ class World final : public KernelHost {
     void heal_everything() {
         trace("everything is healed");
         islands_.clear();
+        for (Mirror& m : mirrors_) m.broken.clear();
         regroup_soon(10'000);
         for (auto& [id, node] : nodes_) {
             if (!node->up) boot(*node);
@@ -934,7 +1025,10 @@ class World final : public KernelHost {
                 auto it = node->cluster->logs().find(mirrors_[i].uuid);
                 if (it == node->cluster->logs().end()) why = fmt::format("node {} does not have log {}", id, mirrors_[i].uuid);
                 else if (it->second->phase() != Phase::active) why = fmt::format("log {} on node {} is {}", mirrors_[i].uuid, id, phase_name(it->second->phase()));
-                else if (it->second->state().unsynced_count()) why = fmt::format("log {}: {} region(s) are not in sync", mirrors_[i].uuid, it->second->state().unsynced_count());
+                else if (it->second->state().legs.degraded()) {
+                    why = fmt::format("log {}: a leg is away or joining", mirrors_[i].uuid);
+                    node->logs[i].kernel->restore_legs();
+                } else if (it->second->state().unsynced_count()) why = fmt::format("log {}: {} region(s) are not in sync", mirrors_[i].uuid, it->second->state().unsynced_count());
                 else if (node->logs[i].kernel->in_flight()) why = fmt::format("node {}: {} request(s) still wait", id, node->logs[i].kernel->in_flight());
             }
         if (!why.empty()) {
@@ -975,7 +1069,10 @@ class World final : public KernelHost {
             trace(fmt::format("node {} settled {} quorate {} refused {}", id, node->cluster->settled(), node->cluster->quorate(), node->cluster->counters().refused));
             for (const auto& [uuid, log] : node->cluster->logs()) {
                 const LogState& s = log->state();
-                trace(fmt::format("node {} {} {} held {} epoch {} raw{} torn{}", id, uuid, phase_name(log->phase()), log->held(), s.epoch, describe(s.raw), describe(s.torn)));
+                trace(fmt::format("node {} {} {} held {} epoch {} raw{} torn{} missed{}", id, uuid, phase_name(log->phase()), log->held(), s.epoch, describe(s.raw),
+                                  describe(s.torn), describe(s.missed)));
+                trace(fmt::format("    legs {} primary {} away {:#x} joining {:#x} epoch {} waits for {} suspects {}", s.legs.count, s.legs.primary, s.legs.away, s.legs.joining,
+                                  s.legs.epoch, s.legs.waiting.size(), s.legs.suspects.size()));
                 for (const auto& [n, m] : s.members)
                     trace(fmt::format("    member {} status {} lease{} busy{} trouble {}", n, static_cast<int>(m.status), describe(m.lease), describe(m.busy), m.trouble));
                 for (const auto& [g, r] : s.reports) trace(fmt::format("    report {}{} waits for {}", g, describe(r.regions), r.waiting.size()));
@@ -1022,8 +1119,13 @@ class World final : public KernelHost {
                     for (size_t leg = 1; leg < m.legs.size(); ++leg) d = d || m.legs[leg][b] != m.legs[0][b];
                 if (d) differ.add(r);
             }
-            if (differ.empty()) continue;
-            RangeSet known = after_crash(m);
+            if (differ.empty() && !m.legs_fail) continue;
+            size_t primary = 0;
+            RangeSet known = after_crash(m, &primary);
+            for (uint32_t b = 0; b < m.version.size(); ++b) {
+                uint64_t v = m.legs[primary][b] >= (1ull << 60) ? 0 : m.legs[primary][b];
+                if (v < m.acked[b]) fail(fmt::format("I3: after a crash of everybody block {} of {} would have version {}, but {} was acknowledged", b, m.uuid, v, m.acked[b]));
+            }
             differ.remove(known);
             if (!differ.empty()) {
                 describe_all();
@@ -1032,7 +1134,7 @@ class World final : public KernelHost {
             }
         }
     }
-    RangeSet after_crash(const Mirror& m) {
+    RangeSet after_crash(const Mirror& m, size_t* primary) {
         Config c;
         c.self = 1000;
         c.planted = opt_.planted;
@@ -1049,6 +1151,8 @@ class World final : public KernelHost {
         call.uuid = m.uuid;
         call.version = 3;
         call.seq = 1;
+        call.channel = m.channel_permille == 1000;
+        call.legs = call.channel ? static_cast<uint8_t>(m.legs.size()) : uint8_t{0};
         call.type = Request::ctr;
         std::string text = ctr(m);
         call.data.assign(text.begin(), text.end());
@@ -1079,6 +1183,8 @@ class World final : public KernelHost {
             if (it != solo.logs().end() && it->second->phase() == Phase::active) {
                 RangeSet out = it->second->state().raw;
                 out.add(it->second->state().torn);
+                out.add(it->second->state().missed);
+                *primary = it->second->state().legs.primary;
                 return out;
             }
         }
@@ -1098,7 +1204,7 @@ class World final : public KernelHost {
     std::deque<LegWrite> leg_writes_;
     uint64_t ring_seq_ = 0, write_ids_ = 0, chaos_until_ = 0;
     uint32_t pids_ = 100, write_permille_ = 500, depth_ = 4;
-    bool hot_ = false, quiet_ = false, done_ = false, disk_errors_ = false, copy_errors_ = false, slow_leg_ = false;
+    bool leg_failure_any_ = false, hot_ = false, quiet_ = false, done_ = false, disk_errors_ = false, copy_errors_ = false, slow_leg_ = false;
 };
 
 }  // namespace

@@ -19,7 +19,7 @@ def tell(lab):
     mirror = Mirror(lab, extra="nosync")
     mirror.create()
     mirror.wait_sync()
-    loads = [n.load("write", mirror.path, seconds=60, from_mib=16 * i, span_mib=8, verify=True) for i, n in enumerate(lab.nodes)]
+    loads = [n.load("write", mirror.path, seconds=32 if lab.ours else 60, from_mib=16 * i, span_mib=8, verify=True) for i, n in enumerate(lab.nodes)]
     time.sleep(3)
     for n in lab.nodes:
         say(f"clogd dies on node {n.number}")

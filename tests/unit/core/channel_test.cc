@@ -32,7 +32,7 @@ TEST(Channel, AKernelIsToldWhatIsInSyncAndThatItMayWrite) {
     for (const auto& t : s.told) {
         if (t.type != CLOG_STATE) continue;
         ++renewals;
-        EXPECT_EQ(t.lease_ms, 5000u);
+        EXPECT_EQ(t.serial, 5000u);
     }
     EXPECT_GE(renewals, 12u);
 }
@@ -47,7 +47,7 @@ TEST(Channel, TheLeaseEndsBeforeOthersStopWaiting) {
     ASSERT_FALSE(s.told.empty());
     for (const auto& t : s.told)
         if (t.type == CLOG_STATE) {
-            EXPECT_LT(t.lease_ms, 1000u);
+            EXPECT_LT(t.serial, 1000u);
         }
 }
 
@@ -66,19 +66,33 @@ TEST(Channel, AMarkIsToldWhenItIsDurable) {
     EXPECT_EQ(s.disk_writes, writes);
 }
 
-TEST(Channel, ARegionThatIsToBeCopiedIsRefusedAndToldWhenItIsCopied) {
+TEST(Channel, ARegionThatIsBeingCopiedIsMarkedWhenThatHasEnded) {
     Solo s;
     s.hold_copies = true;
     const Log& log = s.live_by_channel("131072 clustered-disk /dev/log 1024");
     s.heard(CLOG_SYNCED);
-    s.tell(ev::Regions::mark, {{100, 1}});
-    EXPECT_EQ(s.heard(CLOG_REFUSED).ranges(), regions({100}).ranges());
-    EXPECT_FALSE(log.marks().marked(100));
-    s.tell(ev::Regions::want, {{100, 1}});
+    s.tell(ev::Regions::mark, {{0, 1}});
+    EXPECT_TRUE(s.heard(CLOG_MARKED).empty());  // it is being copied
+    EXPECT_FALSE(log.marks().marked(0));
     s.release_copies();
-    EXPECT_EQ(s.heard(CLOG_SYNCED).count(), 128u);
+    EXPECT_EQ(s.heard(CLOG_MARKED).ranges(), regions({0}).ranges());
+}
+
+TEST(Channel, ARegionThatNobodyCopiesIsWrittenBeforeItIsCopiedAndClosedLast) {
+    Solo s;
+    s.legs_ok = false;  // nobody can copy
+    const Log& log = s.live_by_channel("131072 clustered-disk /dev/log 1024");
     s.tell(ev::Regions::mark, {{100, 1}});
     EXPECT_EQ(s.heard(CLOG_MARKED).ranges(), regions({100}).ranges());
+    EXPECT_TRUE(log.state().members.at(1).busy.contains(100));  // I2
+    EXPECT_TRUE(s.heard(CLOG_CLOSE).empty());
+    s.legs_ok = true;
+    s.pass(20000);
+    EXPECT_EQ(log.state().unsynced_count(), 1u);  // all but this one
+    EXPECT_EQ(s.heard(CLOG_CLOSE).ranges(), regions({100}).ranges());
+    s.tell(ev::Regions::clear, {{100, 1}});
+    s.pass(2000);
+    EXPECT_EQ(log.state().unsynced_count(), 0u);
 }
 
 TEST(Channel, AWriteThatALegMissedIsRecordedBeforeItIsTold) {
@@ -101,7 +115,7 @@ TEST(Channel, ARestartedDaemonHearsWhatIsInUse) {
     Config c = Solo::defaults();
     Solo s(first.disk.size(), c);
     s.disk = first.disk;
-    s.step(ev::FoundLive{"LVM-x", "131072 clustered-disk /dev/log 1024 nosync"});
+    s.step(ev::FoundLive{"LVM-x", "131072 clustered-disk /dev/log 1024 nosync", {}});
     s.by_channel(Request::ctr, Solo::text("131072 clustered-disk /dev/log 1024 nosync"));
     s.by_channel(Request::resume);
     s.tell(ev::Regions::held, {{8, 1}});
@@ -122,7 +136,6 @@ TEST(Channel, WithoutQuorumTheLeaseEnds) {
     EXPECT_EQ(last_state(s) & CLOG_STATE_ACTIVE, 0u);
     s.tell(ev::Regions::mark, {{1, 1}});
     EXPECT_TRUE(s.heard(CLOG_MARKED).empty());
-    EXPECT_TRUE(s.heard(CLOG_REFUSED).empty());
     s.step(ev::Quorum{1, 1, true});
     s.pass(2000);
     EXPECT_EQ(last_state(s), CLOG_STATE_ACTIVE);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <set>
 
+#include "proto/channel.h"
 #include "tests/unit/core/solo.hh"
 
 namespace test {
@@ -16,6 +17,8 @@ struct Group {
         std::vector<Reply> replies;
         std::vector<std::string> notes;
         std::deque<Bytes> outbox;
+        std::vector<out::Tell> told;
+        std::vector<out::Copy> copies;
         explicit Member(const Config& c) : cluster(c) {}
         bool noted(const std::string& part) const {
             return std::any_of(notes.begin(), notes.end(), [&](const std::string& n) { return n.find(part) != std::string::npos; });
@@ -24,6 +27,8 @@ struct Group {
     std::map<NodeId, std::unique_ptr<Member>> nodes;
     std::set<NodeId> held;   // what these send stays with them
     std::set<NodeId> newer;  // these are of the next version: it appends fields
+    std::set<NodeId> deaf;   // their kernels say nothing of what they were told
+    std::map<NodeId, std::set<uint8_t>> bad_legs;
     std::deque<std::pair<NodeId, Event>> todo;
     TimeMs now = 1000;
     uint32_t seq = 0;
@@ -95,13 +100,21 @@ struct Group {
     void act(NodeId, Member& m, out::Note& o) { m.notes.push_back(o.text); }
     void act(NodeId n, Member&, out::FindLegs& o) { todo.emplace_back(n, ev::Legs{o.uuid, 2, true, {}}); }
     void act(NodeId n, Member&, out::FlushLegs& o) { todo.emplace_back(n, ev::LegsFlushed{o.uuid, true}); }
-    void act(NodeId n, Member&, out::Copy& o) { todo.emplace_back(n, ev::Copied{o.uuid, o.ranges, {}, {}}); }
+    void act(NodeId n, Member& m, out::Copy& o) {
+        m.copies.push_back(o);
+        todo.emplace_back(n, ev::Copied{o.uuid, o.ranges, {}, {}});
+    }
+    void act(NodeId n, Member&, out::Probe& o) { todo.emplace_back(n, ev::Probed{o.uuid, o.leg, !bad_legs[n].contains(o.leg)}); }
+    void act(NodeId n, Member& m, out::Tell& o) {
+        m.told.push_back(o);
+        if (o.type == CLOG_LEGS && !deaf.contains(n)) todo.emplace_back(n, ev::KernelLegs{1, "LVM-x", ev::KernelLegs::follows, 0, o.serial});
+    }
     void act(NodeId n, Member&, out::CopyCancel& o) { todo.emplace_back(n, ev::CopyIdle{o.uuid}); }
     void act(NodeId n, Member&, out::Drain& o) { todo.emplace_back(n, ev::Drained{o.uuid, true, {}}); }
     template <class T>
     void act(NodeId, Member&, T&) {}
 
-    uint32_t ask(NodeId n, Request type, Bytes data = {}) {
+    uint32_t ask(NodeId n, Request type, Bytes data = {}, uint8_t legs = 0) {
         Call c;
         c.luid = 1;
         c.uuid = "LVM-x";
@@ -109,12 +122,14 @@ struct Group {
         c.seq = ++seq;
         c.type = type;
         c.data = std::move(data);
+        c.channel = legs > 0;
+        c.legs = legs;
         step(n, ev::Call{c});
         return seq;
     }
-    void create(NodeId n, const std::string& ctr = "131072 clustered-core 1024 nosync") {
-        ask(n, Request::ctr, Solo::text(ctr));
-        ask(n, Request::resume);
+    void create(NodeId n, const std::string& ctr = "131072 clustered-core 1024 nosync", uint8_t legs = 0) {
+        ask(n, Request::ctr, Solo::text(ctr), legs);
+        ask(n, Request::resume, {}, legs);
     }
     Member& node(NodeId n) { return *nodes.at(n); }
     const Log& log(NodeId n) { return *node(n).cluster.logs().at("LVM-x"); }

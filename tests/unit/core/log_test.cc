@@ -125,7 +125,7 @@ TEST(Log, ARestartedDaemonKeepsTheMarksOfTheFirst) {
     first.ask(Request::mark_region, Solo::u64({3, 77}));
     Solo second;
     second.disk = first.disk;
-    second.step(ev::FoundLive{"LVM-x", "131072 clustered-disk /dev/log 1024 nosync"});
+    second.step(ev::FoundLive{"LVM-x", "131072 clustered-disk /dev/log 1024 nosync", {}});
     const Log& log = *second.cluster.logs().at("LVM-x");
     ASSERT_EQ(log.phase(), Phase::active);
     EXPECT_TRUE(log.marks().marked(3) && log.marks().marked(77));

@@ -23,7 +23,7 @@ struct Solo {
     std::vector<std::string> notes;
     std::vector<out::Tell> told;
     uint64_t sends = 0, disk_writes = 0, flushes = 0;
-    bool disk_ok = true, hold_writes = false, legs_ok = true, hold_copies = false;
+    bool disk_ok = true, hold_writes = false, legs_ok = true, legs_readable = true, hold_copies = false;
     std::deque<Event> held_writes, held_copies;
     std::deque<Event> todo;
 
@@ -80,6 +80,7 @@ struct Solo {
     void act(out::CopyCancel& o) { todo.push_back(ev::CopyIdle{o.uuid}); }
     void act(out::Drain& o) { todo.push_back(ev::Drained{o.uuid, true, {}}); }
     void act(out::Note& o) { notes.push_back(o.text); }
+    void act(out::Probe& o) { todo.push_back(ev::Probed{o.uuid, o.leg, legs_readable}); }
     void act(out::Tell& o) { told.push_back(o); }
     template <class T>
     void act(T&) {}
@@ -147,7 +148,7 @@ struct Solo {
         c.seq = ++seq;
         c.type = type;
         c.data = std::move(data);
-        c.channel = c.copes = true;
+        c.channel = true;
         step(ev::Call{c});
         return seq;
     }

@@ -39,7 +39,7 @@ TEST(Wire, GoldenFrame) {
 }
 
 TEST(Wire, EveryMessageComesBack) {
-    wire::Hello h{wire::kVersion, 42, 0, 1, {{"u", wire::Standing::active, 3, 4, 5}}};
+    wire::Hello h{wire::kVersion, 42, 0, 1, {{"u", wire::Standing::active, 3, 4, 5, {6, 2, 1, 1}}}};
     wire::Attach a{1, 2, {1024, 1 << 20, 1, 2}, 1, 9, {{0, 5}}};
     for (const wire::Body& body : {wire::Body(h),
                                    wire::Body(a),

@@ -1,0 +1,117 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The nodes agree on which legs are in use (our target and log).
+
+    node1 (writes 0..8)   node2 (writes 8..16)   node3 (reads)
+         \\__________________ | ___________________/
+                     leg0, leg1, log
+
+The first leg, which is the primary, fails for all under load: every node moves to the other one, no write fails or is lost. All lose
+power: the leg that was away is still away. It returns, and only what it missed is copied. Then a leg fails for one node alone: that costs
+the others nothing, and its writes go on when its path is well again. Then both
+fail in turn, and one is away while the mirror is closed.
+"""
+import os
+import sys
+import time
+sys.path.insert(0, __file__.rsplit("/", 2)[0])
+os.environ["CLOGD_LAB_TARGET"] = "ours"
+from lab import *  # noqa: F403,E402 - a story speaks the lab's language
+
+
+def letters(node, mirror):
+    return node.run(f"dmsetup status {mirror.name}").split()[8]
+
+
+def legs(node, mirror):
+    return [leg["state"] for leg in node.log_status(mirror)["legs"]]
+
+
+def restore(node, mirror):
+    node.run(f"dmsetup message {mirror.name} 0 restore")
+
+
+def agreed(lab, mirror, *states):
+    wait_for(f"legs {', '.join(states)} on every node", lambda: all(legs(n, mirror) == list(states) for n in lab.nodes if n.alive()))
+
+
+def tell(lab):
+    lab.start_cluster(options="--dead-wait-ms 300")
+    one, two, three = lab.nodes
+    mirror = Mirror(lab, extra="nosync")
+    mirror.create()
+    mirror.wait_sync()
+    agreed(lab, mirror, "alive", "alive")
+
+    say("the primary fails for all, under load")
+    loads = [(n, n.load("write", mirror.path, seconds=12, from_mib=8 * i, span_mib=8, depth=4, stride=8, verify=True)) for i, n in enumerate((one, two))]
+    time.sleep(3)
+    reader = three.load("read", mirror.path, seconds=9, span_mib=16, stride=64)
+    lab.fail_disk("leg0")
+    agreed(lab, mirror, "away", "alive")
+    for node, load in loads:
+        figures = node.expect(load(), f"node {node.number}'s writes")
+        say(f"node {node.number}: longest write {figures['longest_write_ms']:.0f} ms of {figures['writes']}")
+    three.expect(reader(), "the reader")
+    for node in lab.nodes:
+        if letters(node, mirror) != "DA":
+            raise LabError(f"node {node.number} shows {letters(node, mirror)}")
+
+    say("everybody loses power, with the first leg away")
+    for node in lab.nodes:
+        node.kill()
+    lab.boot(*lab.nodes)
+    lab.start_cluster(options="--dead-wait-ms 300")
+    mirror.create()
+    agreed(lab, mirror, "away", "alive")
+    one.expect(one.load("write", mirror.path, seconds=3, from_mib=20, span_mib=4, verify=True, base=1 << 32)(), "writes after the crash")
+    restore(two, mirror)
+    agreed(lab, mirror, "alive", "alive")
+    mirror.wait_sync()
+    copied = sum(n.log_status(mirror)["counters"]["regions_copied"] for n in lab.nodes)
+    say(f"the first leg is back: {copied} of {mirror.regions} regions were copied")
+    if not 0 < copied <= 44:
+        raise LabError(f"{copied} regions were copied; it missed writes in 40")
+    mirror.check_legs()
+
+    say("the second leg fails for node 1 alone")
+    other = two.load("write", mirror.path, seconds=8, from_mib=8, span_mib=8, stride=8, verify=True, base=2 << 32)
+    mine = one.load("write", mirror.path, seconds=8, from_mib=0, span_mib=8, stride=8, verify=True, base=2 << 32)
+    time.sleep(2)
+    lab.fail_disk("leg1", one)
+    wait_for("node 1 to say so", lambda: "only 1 of 3 nodes cannot use it" in (one.log_status(mirror).get("trouble") or ""))
+    agreed(lab, mirror, "alive", "alive")
+    lab.restore_disk("leg1", one)
+    figures = two.expect(other(), "node 2's writes")
+    say(f"node 2: longest write {figures['longest_write_ms']:.0f} ms")
+    one.expect(mine(), "node 1's writes")
+    mirror.check_legs()
+
+    say("the second leg fails for all, returns, and then the first")
+    for base, (leg, states) in enumerate((("leg1", ("alive", "away")), ("leg0", ("away", "alive")))):
+        load = one.load("write", mirror.path, seconds=14, from_mib=0, span_mib=8, stride=8, verify=True, base=(4 + base) << 32)
+        time.sleep(1)
+        lab.fail_disk(leg)
+        agreed(lab, mirror, *states)
+        lab.restore_disk(leg)
+        restore(one, mirror)
+        agreed(lab, mirror, "alive", "alive")
+        one.expect(load(), f"writes while {leg} fails and returns")
+        mirror.wait_sync()
+    mirror.check_legs()
+
+    say("a leg is away while the mirror is closed and opened")
+    lab.fail_disk("leg1")
+    one.expect(one.load("write", mirror.path, seconds=3, from_mib=0, span_mib=2, verify=True, base=6 << 32)(), "writes")
+    agreed(lab, mirror, "alive", "away")
+    mirror.remove()
+    lab.restore_disk("leg1")
+    mirror.create()
+    agreed(lab, mirror, "alive", "away")
+    restore(one, mirror)
+    agreed(lab, mirror, "alive", "alive")
+    mirror.wait_sync()
+    mirror.check_legs()
+
+
+story(tell)

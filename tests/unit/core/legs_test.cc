@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Which legs are in use: agreed by the nodes (clogd/core/log_legs.cc).
+#include <gtest/gtest.h>
+
+#include "tests/unit/core/group.hh"
+
+using namespace test;
+
+namespace {
+constexpr const char* kCtr = "131072 clustered-core 1024 nosync";
+
+struct Legs : Group {
+    explicit Legs(NodeId nodes_count = 3, uint8_t legs = 2) : Group(nodes_count) {
+        for (NodeId n = 1; n <= nodes_count; ++n) create(n, kCtr, legs);
+        pass(500);
+    }
+    void say(NodeId n, ev::KernelLegs::What what, uint8_t leg) { step(n, ev::KernelLegs{1, "LVM-x", what, static_cast<uint16_t>(1u << leg), 0}); }
+    void mark(NodeId n, std::vector<Range> ranges) { step(n, ev::Regions{1, "LVM-x", ev::Regions::mark, std::move(ranges)}); }
+    const LegState& legs(NodeId n) { return log(n).state().legs; }
+    uint32_t told(NodeId n) {
+        uint32_t value = 0;
+        for (const auto& t : node(n).told)
+            if (t.type == CLOG_LEGS) value = t.value;
+        return value;
+    }
+    bool retried(NodeId n) {
+        return std::any_of(node(n).told.begin(), node(n).told.end(), [](const out::Tell& t) { return t.type == CLOG_RETRY; });
+    }
+};
+constexpr uint32_t value_of(uint32_t readable, uint32_t written, uint32_t primary, bool confirmed = true) {
+    return readable | written << CLOG_LEGS_WRITTEN_SHIFT | primary << CLOG_LEGS_PRIMARY_SHIFT | (confirmed ? CLOG_LEGS_CONFIRMED : 0);
+}
+}  // namespace
+
+TEST(Legs, EveryKernelIsToldAtTheStart) {
+    Legs g;
+    for (NodeId n = 1; n <= 3; ++n) EXPECT_EQ(g.told(n), value_of(3, 3, 0));
+}
+
+TEST(Legs, TheMajorityGivesALegUpForAll) {
+    Legs g;
+    g.bad_legs[2] = g.bad_legs[3] = {1};
+    g.say(1, ev::KernelLegs::failed, 1);
+    g.pass(200);
+    for (NodeId n = 1; n <= 3; ++n) {
+        EXPECT_EQ(g.legs(n).away, 2u);
+        EXPECT_EQ(g.told(n), value_of(1, 1, 0));
+    }
+}
+
+TEST(Legs, OneNodesLostPathCostsTheOthersNothing) {
+    Legs g;
+    g.bad_legs[1] = {1};
+    g.say(1, ev::KernelLegs::failed, 1);
+    g.pass(200);
+    EXPECT_EQ(g.legs(2).away, 0u);
+    EXPECT_TRUE(g.node(1).noted("only 1 of 3 nodes cannot use it"));
+    EXPECT_FALSE(g.retried(1));
+    g.bad_legs.clear();
+    g.pass(5000);
+    EXPECT_TRUE(g.retried(1));  // its path is well again
+}
+
+TEST(Legs, WithTheOtherPolicyOneNodeIsEnough) {
+    Legs g;
+    for (auto& [n, m] : g.nodes) m->cluster.config_mutable().leg_failure_any = true;
+    g.say(1, ev::KernelLegs::failed, 1);
+    g.pass(200);
+    EXPECT_EQ(g.legs(3).away, 2u);
+}
+
+TEST(Legs, AnEpochIsConfirmedOnlyWhenEveryKernelFollowsIt) {
+    Legs g;
+    g.deaf = {3};
+    g.bad_legs[2] = g.bad_legs[3] = {1};
+    g.say(1, ev::KernelLegs::failed, 1);
+    g.pass(200);
+    EXPECT_EQ(g.told(1), value_of(1, 1, 0, false));
+    g.step(3, ev::KernelLegs{1, "LVM-x", ev::KernelLegs::follows, 0, g.legs(3).epoch});
+    g.pass(200);
+    EXPECT_EQ(g.told(1), value_of(1, 1, 0));
+}
+
+TEST(Legs, TheLastLegStays) {
+    Legs g(1);
+    g.bad_legs[1] = {0, 1};
+    g.say(1, ev::KernelLegs::failed, 1);
+    g.pass(200);
+    g.say(1, ev::KernelLegs::failed, 0);
+    g.pass(5000);
+    EXPECT_EQ(g.legs(1).away, 2u);
+    EXPECT_TRUE(g.node(1).noted("it is the last one"));
+}
+
+TEST(Legs, ALegThatReturnsIsCopiedWhereItMissedWrites) {
+    Legs g;
+    for (NodeId n = 1; n <= 3; ++n) g.bad_legs[n] = {1};
+    g.say(1, ev::KernelLegs::failed, 1);
+    g.pass(200);
+    g.mark(1, {{7, 1}});
+    g.mark(2, {{20, 2}});
+    g.pass(200);
+    g.bad_legs.clear();
+    g.say(3, ev::KernelLegs::restore, 1);
+    g.pass(100);
+    for (NodeId n : {1, 2}) g.step(n, ev::Regions{1, "LVM-x", ev::Regions::clear, {{0, 128}}});
+    g.pass(3000);
+    RangeSet copied;
+    for (auto& [n, m] : g.nodes)
+        for (const out::Copy& c : m->copies) copied.add(c.ranges);
+    EXPECT_EQ(copied.ranges(), (std::vector<Range>{{7, 1}, {20, 2}}));
+    EXPECT_EQ(g.legs(1).away | g.legs(1).joining, 0);
+    EXPECT_EQ(g.told(2), value_of(3, 3, 0));
+    EXPECT_EQ(g.log(1).state().missed.count(), 0u);
+}
+
+TEST(Legs, MarksThatEndWhileALegIsAwayAreNotForgotten) {
+    Legs g;
+    for (NodeId n = 1; n <= 3; ++n) g.bad_legs[n] = {1};
+    g.mark(1, {{7, 1}});
+    g.say(1, ev::KernelLegs::failed, 1);
+    g.pass(200);
+    g.step(1, ev::Regions{1, "LVM-x", ev::Regions::clear, {{7, 1}}});
+    g.pass(6000);  // longer than a region stays marked
+    EXPECT_EQ(g.log(1).marks().size(), 0u);
+    EXPECT_TRUE(g.log(3).state().missed.contains(7));
+}
+
+// A log in memory: after a crash of everybody the first leg is all that is known.
+TEST(Legs, ThePrimaryOfALogInMemoryStays) {
+    Legs g;
+    for (NodeId n = 1; n <= 3; ++n) g.bad_legs[n] = {0};
+    g.say(1, ev::KernelLegs::failed, 0);
+    g.pass(200);
+    EXPECT_EQ(g.legs(2).away, 0u);
+    EXPECT_TRUE(g.node(1).noted("the log is in memory"));
+}
+
+namespace {
+// One node with a log disk.
+struct Alone : Solo {
+    Alone() {
+        Call c;
+        c.luid = 1;
+        c.uuid = "LVM-x";
+        c.channel = true;
+        c.seq = ++seq;
+        c.type = Request::ctr;
+        c.data = text("131072 clustered-disk /dev/log 1024 nosync");
+        step(ev::Call{c});
+        open();
+    }
+    void open() {
+        Call c;
+        c.luid = 1;
+        c.uuid = "LVM-x";
+        c.channel = true;
+        c.legs = 2;
+        c.seq = ++seq;
+        c.type = Request::resume;
+        step(ev::Call{c});
+        pass(200);
+    }
+    void close() {
+        by_channel(Request::postsuspend);
+        pass(500);
+    }
+    void say(ev::KernelLegs::What what, uint16_t legs) {
+        step(ev::KernelLegs{1, "LVM-x", what, legs, 0});
+        pass(200);
+    }
+    const LogState& state() { return cluster.logs().at("LVM-x")->state(); }
+};
+}  // namespace
+
+TEST(Legs, AloneANodeDecidesByItselfAndThePrimaryMoves) {
+    Alone s;
+    s.legs_readable = false;
+    s.say(ev::KernelLegs::failed, 1);
+    EXPECT_EQ(s.state().legs.away, 1u);
+    EXPECT_EQ(s.state().legs.primary, 1u);
+}
+
+TEST(Legs, APrimaryThatHasTheOnlyCopyStays) {
+    Alone s;
+    s.hold_copies = true;
+    s.tell(ev::Regions::mark, {{3, 1}});
+    s.tell(ev::Regions::lost, {{3, 1}});
+    s.pass(100);
+    ASSERT_EQ(s.state().unsynced_count(), 1u);
+    s.legs_readable = false;
+    s.say(ev::KernelLegs::failed, 1);
+    EXPECT_EQ(s.state().legs.away, 0u);
+    EXPECT_TRUE(s.noted("it is the primary, and 1 region(s) are not in sync"));
+}
+
+TEST(Legs, AMirrorThatIsClosedWithALegAwayRemembersIt) {
+    Alone s;
+    s.tell(ev::Regions::mark, {{3, 1}, {90, 2}});
+    s.say(ev::KernelLegs::forced, 1);
+    ASSERT_EQ(s.state().legs.primary, 1u);
+    s.tell(ev::Regions::clear, {{0, 128}});
+    s.close();
+    EXPECT_TRUE(s.noted("keeps the cluster's format"));
+    s.open();
+    EXPECT_EQ(s.state().legs.away, 1u);
+    EXPECT_EQ(s.state().legs.primary, 1u);
+    EXPECT_EQ(s.state().missed.ranges(), (std::vector<Range>{{3, 1}, {90, 2}}));
+    s.hold_copies = true;
+    s.say(ev::KernelLegs::follows, 0);
+    s.say(ev::KernelLegs::restore, 1);
+    s.step(ev::KernelLegs{1, "LVM-x", ev::KernelLegs::follows, 0, s.state().legs.epoch});
+    s.pass(500);
+    EXPECT_EQ(s.state().raw.ranges(), (std::vector<Range>{{3, 1}, {90, 2}}));
+    s.close();  // the good copy is on the second leg: the kernel's own form cannot say so
+    s.open();
+    EXPECT_EQ(s.state().legs.away, 0u);
+    EXPECT_EQ(s.state().legs.primary, 1u);
+    s.release_copies();
+    s.pass(2000);
+    EXPECT_EQ(s.state().unsynced_count(), 0u);
+}
+
+TEST(Legs, ANodeWithAnotherNumberOfLegsIsRefused) {
+    Group h(2);
+    h.create(1, kCtr, 2);
+    h.pass(300);
+    h.create(2, kCtr, 3);
+    h.pass(300);
+    EXPECT_TRUE(h.node(2).noted("the table of node 2 has 3 legs, that of the nodes which use the mirror 2"));
+}
