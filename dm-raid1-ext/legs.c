@@ -77,8 +77,10 @@ char leg_letter(struct leg *leg)
 	bool away = word_told(word) && !(word_written(word) & BIT(leg - leg->ms->legs));
 	unsigned int i;
 
+	if (away)
+		return 'D'; /* on every node alike, whatever this one has seen of it */
 	if (leg_alive(leg))
-		return away ? 'D' : 'A';
+		return 'A';
 	for (i = 0; i < ARRAY_SIZE(letters); i++)
 		if (test_bit(letters[i].error, &leg->error_types))
 			return letters[i].letter;
