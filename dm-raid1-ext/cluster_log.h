@@ -29,7 +29,9 @@ struct cluster_log {
 	struct dm_dev *device; /* log disk; NULL: the log is in memory */
 	u32 id;
 	char uuid[DM_UUID_LEN];
-	const char *extra; /* "", " sync" or " nosync" */
+	const char *extra;     /* "", " sync" or " nosync" */
+	const char *userspace; /* the table has such a line, which ends so; else NULL */
+	bool integrated_flush; /* it said so */
 	u32 region_sectors;
 
 	spinlock_t lock; /* everything below */
@@ -49,7 +51,9 @@ struct cluster_log {
 	atomic64_t legs_word;  /* agreement_word() of it */
 	bool legs_news;
 	bool say_follows;
-	u32 follows;						/* epoch */
+	u32 follows; /* epoch */
+	bool say_rate;
+	u32 rate_kib;
 	u32 legs_failed, legs_forced, legs_restore, legs_retry; /* bits */
 	u32 failed_told;					/* of legs_failed */
 	bool was_active;					/* since it was resumed */
@@ -58,6 +62,10 @@ struct cluster_log {
 	void (*news)(void *context); /* of a mirror that does not block; any context */
 	void *context;
 
+	/* Of the worker of a mirror that blocks: it was let into this region, and others before. */
+	bool let_in;
+	u64 let_in_region;
+
 	struct list_head dirty; /* of the channel */
 };
 
@@ -65,6 +73,13 @@ struct cluster_log {
 
 /* NULL: the log is of another type. */
 struct cluster_log *cluster_log_of(struct dm_dirty_log *dm);
+/*
+ * A log by the line of the type `userspace` that libdevmapper emits for clustered ones, and shown
+ * as such. NULL: the line means something else, or clogd is not there.
+ */
+struct dm_dirty_log *cluster_log_by_userspace_line(struct dm_target *ti,
+						   int (*flush_callback)(struct dm_target *ti),
+						   unsigned int argc, char **argv);
 void cluster_log_set_client(struct cluster_log *l, unsigned int legs, void (*news)(void *context),
 			    void *context);
 
@@ -87,6 +102,11 @@ void cluster_log_mark(struct cluster_log *l, u64 region);
 enum cluster_mark cluster_log_marked(const struct cluster_log *l, u64 region);
 void cluster_log_clear(struct cluster_log *l, u64 region);
 void cluster_log_want(struct cluster_log *l, u64 region);
+/* It loses its sync, for all nodes, as soon as the daemon has heard. */
+void cluster_log_lose(struct cluster_log *l, u64 region);
+
+/* Of copying, by all nodes together; 0: as fast as it goes. */
+void cluster_log_rate(struct cluster_log *l, u32 kib_per_s);
 
 /* True if there is news of the legs since the last call. */
 bool cluster_log_legs(struct cluster_log *l, struct agreement *legs);

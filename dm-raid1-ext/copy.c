@@ -80,6 +80,8 @@ static void end(struct mirror_set *ms, struct region_entry *e)
 
 	if (ok) {
 		ms->log->type->set_region_sync(ms->log, e->index, 1);
+		/* So that a log on disk has it after a crash, too, once it is flushed. */
+		ms->log->type->clear_region(ms->log, e->index);
 		no_longer_missed(ms, e->index);
 		atomic64_inc(&ms->regions_copied);
 	} else {
@@ -133,6 +135,16 @@ static bool next_missed(struct mirror_set *ms, u64 *index)
 	return true;
 }
 
+/* A flush costs the legs one, too, so many copies share it; the last one has it at once. */
+static void tell_log(struct mirror_set *ms)
+{
+	if (atomic_read(&ms->copies) && time_before(jiffies, ms->copies_told + HZ / 4))
+		return;
+	ms->copies_told = jiffies;
+	if (ms->log->type->flush(ms->log))
+		ms->log_failed = true;
+}
+
 static bool next_region(struct mirror_set *ms, u64 *index)
 {
 	region_t region;
@@ -177,15 +189,19 @@ void copies_work(struct mirror_set *ms)
 	struct region_entry *e, *tmp;
 	LIST_HEAD(copied);
 	LIST_HEAD(drained);
+	bool ended;
 	u64 index;
 
 	spin_lock_irq(&ms->lock);
 	list_splice_init(&ms->copied, &copied);
 	spin_unlock_irq(&ms->lock);
+	ended = !list_empty(&copied);
 	list_for_each_entry_safe(e, tmp, &copied, list) {
 		list_del_init(&e->list);
 		end(ms, e);
 	}
+	if (ended)
+		tell_log(ms);
 	if (!atomic_read(&ms->copies))
 		ms->copy_from =
 			ms->primary; /* the source stays the same while copies are under way */

@@ -41,8 +41,10 @@ void leg_fail(struct leg *leg, enum leg_error why)
 	queue_work(ms->wq, &ms->event);
 }
 
-/* These legs (bits) count as well again. `leg_failed` is of use without a cluster log only, and
- * then all of them do. */
+/*
+ * These legs (bits) count as well again. `leg_failed` is of use without a cluster log only, and
+ * then all of them do.
+ */
 void legs_reset(struct mirror_set *ms, unsigned long legs)
 {
 	unsigned int i;

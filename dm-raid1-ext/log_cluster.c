@@ -46,6 +46,49 @@ void cluster_log_set_client(struct cluster_log *l, unsigned int legs, void (*new
 }
 EXPORT_SYMBOL_GPL(cluster_log_set_client);
 
+/* [integrated_flush] <uuid> clustered-disk <device> <region size> [sync|nosync] [block_on_error] */
+struct dm_dirty_log *cluster_log_by_userspace_line(struct dm_target *ti,
+						   int (*flush_callback)(struct dm_target *ti),
+						   unsigned int argc, char **argv)
+{
+	bool integrated_flush = argc && !strcmp(argv[0], "integrated_flush");
+	const char *before = ti->error, *rest = "";
+	struct dm_dirty_log *log;
+	struct cluster_log *l;
+	unsigned int n = 3;
+	char *args[5];
+
+	argc -= integrated_flush;
+	argv += integrated_flush;
+	if (argc && !strcmp(argv[argc - 1], "block_on_error")) { /* this one always does */
+		rest = " block_on_error";
+		argc--;
+	}
+	if (argc < 3 || argc > ARRAY_SIZE(args) || !channel_is_open())
+		return NULL;
+	memcpy(args, argv, argc * sizeof(*argv));
+	if (!strcmp(argv[1], "clustered-disk") || !strcmp(argv[1], "clustered_disk")) {
+		args[1] = "disk";
+		n = 4;
+	} else if (!strcmp(argv[1], "clustered-core") || !strcmp(argv[1], "clustered_core")) {
+		args[1] = "core";
+	} else {
+		return NULL;
+	}
+	if (argc < n)
+		return NULL;
+	log = dm_dirty_log_create("cluster", ti, flush_callback, argc, args);
+	if (log) {
+		l = log->context;
+		l->userspace = rest;
+		l->integrated_flush = integrated_flush;
+	} else if (ti->error == before) {
+		ti->error = "cluster log: it cannot be created";
+	}
+	return log;
+}
+EXPORT_SYMBOL_GPL(cluster_log_by_userspace_line);
+
 static void announce(struct cluster_log *l)
 {
 	if (l->news)
@@ -83,6 +126,12 @@ void cluster_log_want(struct cluster_log *l, u64 region)
 	with_picture(l, region, picture_want);
 }
 EXPORT_SYMBOL_GPL(cluster_log_want);
+
+void cluster_log_lose(struct cluster_log *l, u64 region)
+{
+	with_picture(l, region, picture_lose);
+}
+EXPORT_SYMBOL_GPL(cluster_log_lose);
 
 enum cluster_mark cluster_log_marked(const struct cluster_log *l, u64 region)
 {
@@ -180,6 +229,18 @@ u32 cluster_log_legs_retry(struct cluster_log *l)
 	return legs;
 }
 EXPORT_SYMBOL_GPL(cluster_log_legs_retry);
+
+void cluster_log_rate(struct cluster_log *l, u32 kib_per_s)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&l->lock, flags);
+	l->rate_kib = kib_per_s;
+	l->say_rate = true;
+	channel_poke(l);
+	spin_unlock_irqrestore(&l->lock, flags);
+}
+EXPORT_SYMBOL_GPL(cluster_log_rate);
 
 /* ---- what the daemon says ---- */
 
@@ -415,6 +476,12 @@ static size_t compose(struct cluster_log *l, struct clog_frame *f)
 	}
 	if (compose_legs(l, f))
 		return sizeof(*f);
+	if (l->say_rate) {
+		l->say_rate = false;
+		f->type = CLOG_RATE;
+		f->value = l->rate_kib;
+		return sizeof(*f);
+	}
 	count = picture_tell(&l->picture, &f->type, &f->value, (struct clog_range *)(f + 1));
 	if (f->type) {
 		f->count = count;
@@ -625,18 +692,32 @@ static int cluster_is_clean(struct dm_dirty_log *dm, region_t region)
 	return cluster_log_marked(dm->context, region) != CLUSTER_MARKED;
 }
 
+/*
+ * The kernel's own target writes a region of which it hears 0 here to one leg, without a mark. So
+ * what is_remote_recovering() has let in is in sync for the write that follows, whatever has come
+ * up meanwhile: its mark waits for that. (Asked with can_block 0 it is about a read.)
+ */
 static int cluster_in_sync(struct dm_dirty_log *dm, region_t region, int can_block)
 {
-	return cluster_log_in_sync(dm->context, region);
+	struct cluster_log *l = dm->context;
+
+	return (can_block && l->let_in && l->let_in_region == region) ||
+	       cluster_log_in_sync(l, region);
 }
 
-/* For a target that blocks: all marks that were asked for are there. */
+static bool may_go_on(struct cluster_log *l)
+{
+	return !READ_ONCE(l->picture.marks_waiting) && (!l->let_in || cluster_log_may_write(l));
+}
+
+/* For a target that blocks: all marks that were asked for are there, and writes may follow (I4). */
 static int cluster_flush(struct dm_dirty_log *dm)
 {
 	struct cluster_log *l = dm->context;
 
 	if (!l->news)
-		wait_event(l->waiters, !READ_ONCE(l->picture.marks_waiting));
+		wait_event(l->waiters, may_go_on(l));
+	l->let_in = false;
 	return 0;
 }
 
@@ -661,7 +742,7 @@ static void cluster_set_region_sync(struct dm_dirty_log *dm, region_t region, in
 
 	if (in_sync)
 		return;
-	with_picture(l, region, picture_lose);
+	cluster_log_lose(l, region);
 	wait_event(l->waiters, !READ_ONCE(l->picture.lost_waiting));
 }
 
@@ -687,6 +768,15 @@ static int cluster_status(struct dm_dirty_log *dm, status_type_t type, char *res
 			DMEMIT("1 clustered-core");
 		break;
 	case STATUSTYPE_TABLE:
+		if (l->userspace) {
+			DMEMIT("userspace %u %s%s clustered-%s%s %u%s%s ",
+			       3 + !!l->device + !!*l->extra + !!*l->userspace +
+				       l->integrated_flush,
+			       l->integrated_flush ? "integrated_flush " : "", l->uuid,
+			       l->device ? "disk " : "core", l->device ? l->device->name : "",
+			       l->region_sectors, l->extra, l->userspace);
+			break;
+		}
 		DMEMIT("cluster %u %s %s%s %u%s ", 3 + !!l->device + !!*l->extra, l->uuid,
 		       l->device ? "disk " : "core", l->device ? l->device->name : "",
 		       l->region_sectors, l->extra);
@@ -698,17 +788,20 @@ static int cluster_status(struct dm_dirty_log *dm, status_type_t type, char *res
 	return sz;
 }
 
-/* For a target that knows no other way to wait. */
+/* For a target that knows no other way to wait: its worker asks before each write. */
 static int cluster_is_remote_recovering(struct dm_dirty_log *dm, region_t region)
 {
 	struct cluster_log *l = dm->context;
 
 	if (!cluster_log_may_write(l))
 		return 1;
-	if (!(READ_ONCE(l->picture.flags[region]) & (R_UNSYNCED | R_CLOSE)))
-		return 0;
-	cluster_log_want(l, region);
-	return 1;
+	if (!cluster_log_in_sync(l, region) || cluster_log_closing(l, region)) {
+		cluster_log_want(l, region);
+		return 1;
+	}
+	l->let_in = true;
+	l->let_in_region = region;
+	return 0;
 }
 
 static struct dm_dirty_log_type cluster_type = {

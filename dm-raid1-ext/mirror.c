@@ -167,6 +167,7 @@ static void free_mirror(struct mirror_set *ms)
 	if (ms->cluster)
 		cluster_log_set_client(ms->cluster, 0, NULL, NULL);
 	if (ms->wq) {
+		scrub_stop(ms);
 		cancel_delayed_work_sync(&ms->again);
 		cancel_delayed_work_sync(&ms->sweep);
 		cancel_delayed_work_sync(&ms->copy_later);
@@ -197,7 +198,7 @@ static struct dm_dirty_log *create_log(struct dm_target *ti, unsigned int argc, 
 				       unsigned int *used)
 {
 	const char *before = ti->error;
-	struct dm_dirty_log *log;
+	struct dm_dirty_log *log = NULL;
 	unsigned int count;
 
 	if (argc < 2) {
@@ -212,7 +213,11 @@ static struct dm_dirty_log *create_log(struct dm_target *ti, unsigned int argc, 
 		ti->error = "Insufficient mirror log arguments";
 		return NULL;
 	}
-	log = dm_dirty_log_create(argv[0], ti, mirror_flush_legs, count, argv + 2);
+	/* By the channel where clogd listens there, else by netlink. */
+	if (!strcmp(argv[0], "userspace"))
+		log = cluster_log_by_userspace_line(ti, mirror_flush_legs, count, argv + 2);
+	if (!log && ti->error == before)
+		log = dm_dirty_log_create(argv[0], ti, mirror_flush_legs, count, argv + 2);
 	if (!log && ti->error == before) /* else the log has said more */
 		ti->error = "Error creating mirror dirty log";
 	*used = 2 + count;
@@ -314,6 +319,7 @@ static int init_mirror(struct mirror_set *ms)
 	INIT_DELAYED_WORK(&ms->sweep, sweep);
 	INIT_DELAYED_WORK(&ms->copy_later, copy_later);
 	init_waitqueue_head(&ms->copies_ended);
+	scrub_init(ms);
 	atomic_set(&ms->suspended, 1);
 	ms->preferred = -1;
 
@@ -480,6 +486,7 @@ static void mirror_presuspend(struct dm_target *ti)
 	while ((bio = bio_list_pop(&holds)))
 		hold_bio(ms, bio);
 	wake_worker(ms);
+	scrub_pause(ms);
 	wait_event(ms->copies_ended, !atomic_read(&ms->copies));
 	if (ms->log->type->presuspend && ms->log->type->presuspend(ms->log))
 		DMWARN("the log's presuspend failed");
@@ -511,6 +518,7 @@ static void mirror_resume(struct dm_target *ti)
 	if (ms->sticky)
 		queue_delayed_work(ms->wq, &ms->sweep,
 				   max(msecs_to_jiffies(READ_ONCE(mirror_idle_ms)) / 2, 1UL));
+	scrub_resume(ms);
 	wake_worker(ms);
 }
 
@@ -622,7 +630,20 @@ static int mirror_message(struct dm_target *ti, unsigned int argc, char **argv, 
 		restore_legs(ms);
 		return 0;
 	}
-	if (argc == 2 && !strcasecmp(argv[0], "fail")) {
+	if (argc == 2 && !strcasecmp(argv[0], "scrub")) {
+		if (!strcasecmp(argv[1], "report")) {
+			scrub_report(ms, result, maxlen);
+			return 1;
+		}
+		if (!strcasecmp(argv[1], "stop")) {
+			scrub_stop(ms);
+			return 0;
+		}
+		if (!strcasecmp(argv[1], "start") || !strcasecmp(argv[1], "repair")) {
+			scrub_start(ms, !strcasecmp(argv[1], "repair"));
+			return 0;
+		}
+	} else if (argc == 2 && !strcasecmp(argv[0], "fail")) {
 		leg = find_leg(ms, argv[1]);
 		if (leg && ms->cluster) {
 			cluster_log_legs_forced(ms->cluster, BIT(leg - ms->legs));
@@ -641,11 +662,13 @@ static int mirror_message(struct dm_target *ti, unsigned int argc, char **argv, 
 	} else if (argc == 2 && !strcasecmp(argv[0], "rate")) {
 		if (!parse_number(argv[1], &number) && number <= 1 << 24) {
 			WRITE_ONCE(ms->rate_kib, (u64)number * 1024);
+			if (ms->cluster)
+				cluster_log_rate(ms->cluster, min(number, UINT_MAX / 1024) * 1024);
 			wake_worker(ms);
 			return 0;
 		}
 	}
-	DMERR("message '%s%s%s' is not known: fail <leg>, restore, prefer <leg>|none, rate <MiB/s, 0: no limit>, stats; <leg> is its number from 0 or major:minor",
+	DMERR("message '%s%s%s' is not known: fail <leg>, restore, prefer <leg>|none, rate <MiB/s, 0: no limit>, scrub start|repair|stop|report, stats; <leg> is its number from 0 or major:minor",
 	      argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
 	return -EINVAL;
 }

@@ -7,6 +7,7 @@
  *   read.c     reads, balanced over the legs that may serve them
  *   copy.c     regions that are not in sync, several at once
  *   share.c    what other nodes have to say, with a cluster log
+ *   scrub.c    regions in sync, compared while the mirror is in use
  *   regions.c  the regions in use, in a hash with one lock per bucket
  *   region.c   what one region may do next (pure)
  *   legs.c     health of the legs, the primary
@@ -75,6 +76,23 @@ struct region_bucket {
 	struct hlist_head head;
 };
 
+enum scrub_state { SCRUB_IDLE, SCRUB_RUNNING, SCRUB_STOPPED, SCRUB_DONE };
+
+#define SCRUB_LISTED 32
+
+struct scrub {
+	struct work_struct work, lose;
+	struct mutex lock; /* of messages */
+	enum scrub_state state;
+	bool repair;
+	u64 next; /* region */
+	/* regions: */
+	u64 compared, differ, repaired, busy, not_in_sync, unreadable, found[SCRUB_LISTED];
+	u64 writes_seen;
+	unsigned long bad_legs; /* of the last look */
+	void *rooms[MIRROR_MAX_LEGS];
+};
+
 struct mirror_set {
 	struct dm_target *ti;
 	struct dm_dirty_log *log;
@@ -120,6 +138,7 @@ struct mirror_set {
 	struct dm_kcopyd_client *kcopyd;
 	atomic_t copies; /* under way */
 	unsigned int copy_from;
+	unsigned long copies_told; /* jiffies: when the log was flushed for them */
 	wait_queue_head_t copies_ended;
 	unsigned long *missed; /* regions that lost their sync here, until every leg is healthy */
 	atomic64_t missed_count;
@@ -128,6 +147,8 @@ struct mirror_set {
 	u64 rate_spent;
 	unsigned long rate_since;
 	struct delayed_work copy_later;
+
+	struct scrub scrub;
 
 	struct mutex flush_lock;
 	bool flushed; /* the legs were, a moment ago */
@@ -230,6 +251,8 @@ bool regions_put(struct mirror_set *ms, struct region_entry *entry, bool clear);
 /* Is there a region without a write in flight that was not written for so long? */
 bool regions_idle(struct mirror_set *ms, unsigned long idle);
 void regions_sweep(struct mirror_set *ms, unsigned long idle, bool everything);
+/* Is a write in flight there? Any process context. */
+bool regions_writing(struct mirror_set *ms, u64 index);
 struct region_bucket *region_bucket(struct mirror_set *ms, u64 index);
 
 /* write.c */
@@ -259,6 +282,14 @@ bool share_may_begin(struct mirror_set *ms);
 void copies_work(struct mirror_set *ms);
 void copy_missed(struct mirror_set *ms, u64 index);
 void copy_later(struct work_struct *work);
+
+/* scrub.c */
+void scrub_init(struct mirror_set *ms);
+void scrub_start(struct mirror_set *ms, bool with_repair);
+void scrub_stop(struct mirror_set *ms);
+void scrub_pause(struct mirror_set *ms);
+void scrub_resume(struct mirror_set *ms);
+unsigned int scrub_report(struct mirror_set *ms, char *result, unsigned int maxlen);
 
 /* legs.c */
 void leg_fail(struct leg *leg, enum leg_error why);

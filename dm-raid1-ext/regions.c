@@ -102,6 +102,19 @@ void regions_leave(struct mirror_set *ms, struct region_entry *e)
 		wake_worker(ms);
 }
 
+bool regions_writing(struct mirror_set *ms, u64 index)
+{
+	struct region_bucket *b = region_bucket(ms, index);
+	struct region_entry *e;
+	bool writing;
+
+	spin_lock_irq(&b->lock);
+	e = find(b, index);
+	writing = e && e->r.pending;
+	spin_unlock_irq(&b->lock);
+	return writing;
+}
+
 struct region_entry *regions_get(struct mirror_set *ms, u64 index)
 {
 	struct region_bucket *b = region_bucket(ms, index);

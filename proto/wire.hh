@@ -272,9 +272,17 @@ struct Missed {  // the sender is about to forget its marks here, which the legs
     }
 };
 
+struct Rate {                // the administrator bounds copying, by all nodes together
+    uint64_t kib_per_s = 0;  // 0: as fast as it goes
+    template <class A>
+    void fields(A& a) {
+        a(kib_per_s);
+    }
+};
+
 // The order is the type number on the wire: append only.
 using Body = std::variant<Hello, Attach, Refuse, Chunk, Ready, Detach, Folded, DeadMarks, LegFailed, BusyReport, BusyChange, Lease, Want, Trouble, Mark, MarkAck, DigestPoint,
-                          Digest, Diverged, Fenced, LegSuspect, LegVote, LegAck, LegReturn, Missed>;
+                          Digest, Diverged, Fenced, LegSuspect, LegVote, LegAck, LegReturn, Missed, Rate>;
 
 struct Message {
     ViewId view;

@@ -108,6 +108,10 @@ struct Probed {
     uint8_t leg = 0;
     bool ok = false;
 };
+struct Rate {  // the administrator bounds copying, by all nodes together; 0: as fast as it goes
+    std::string uuid;
+    uint64_t kib_per_s = 0;
+};
 struct Tick {};
 struct FencedNode {
     NodeId node = 0;
@@ -115,7 +119,7 @@ struct FencedNode {
 }  // namespace ev
 
 using Event = std::variant<ev::Call, ev::Deliver, ev::Membership, ev::Ring, ev::Quorum, ev::Disconnected, ev::FoundLive, ev::ScanDone, ev::DiskOpened, ev::DiskDone,
-                           ev::LegsFlushed, ev::Legs, ev::Copied, ev::CopyIdle, ev::Drained, ev::Tick, ev::FencedNode, ev::Regions, ev::KernelLegs, ev::Probed>;
+                           ev::LegsFlushed, ev::Legs, ev::Copied, ev::CopyIdle, ev::Drained, ev::Tick, ev::FencedNode, ev::Regions, ev::KernelLegs, ev::Probed, ev::Rate>;
 
 namespace out {
 struct Send {
@@ -162,6 +166,10 @@ struct Copy {  // read these regions from one leg and write them to others, dura
     uint8_t from = 0;
     uint16_t to = 0;  // bits; those that the mirror does not have are ignored
 };
+struct CopyRate {  // what this node may copy from now on; 0: as fast as it goes
+    std::string uuid;
+    uint64_t bytes_per_s = 0;
+};
 struct CopyFirst {
     std::string uuid;
     Region region = 0;
@@ -198,7 +206,7 @@ struct Note {
 }  // namespace out
 
 using Output = std::variant<out::Send, out::Answer, out::OpenDisk, out::Close, out::DiskRead, out::DiskWrite, out::FlushLegs, out::FindLegs, out::Copy, out::CopyFirst,
-                            out::CopyCancel, out::Drain, out::Suspend, out::Resume, out::Scan, out::Rejoin, out::Tell, out::Probe, out::Note>;
+                            out::CopyCancel, out::Drain, out::Suspend, out::Resume, out::Scan, out::Rejoin, out::Tell, out::Probe, out::CopyRate, out::Note>;
 
 // Bugs that the simulator plants to show that it finds them. Always none outside tests/sim.
 enum class Planted : uint8_t {

@@ -869,6 +869,8 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
         apply_legs(sender, *back);
     } else if (const auto* missed = std::get_if<wire::Missed>(&body)) {
         apply_legs(sender, *missed);
+    } else if (const auto* rate = std::get_if<wire::Rate>(&body)) {
+        state_.rate_kib = std::min<uint64_t>(rate->kib_per_s, UINT32_MAX);
     }
 }
 
@@ -1308,6 +1310,7 @@ void Log::pump() {
     if (phase_ == Phase::active) {
         read_lost();
         serve_transfers();
+        serve_rate();
         plan_copies();
         answer_held();
         serve_channel();

@@ -112,6 +112,7 @@ class Log {
     void regions(const ev::Regions& e);
     void kernel_legs(const ev::KernelLegs& e);
     void probed(const ev::Probed& e);
+    void rate(const ev::Rate& e) { rate_wish_ = e.kib_per_s; }
     void tick();
     void pump();  // after every event: writes that are due, requests that can be answered
 
@@ -245,6 +246,7 @@ class Log {
     void apply_lease(NodeId sender, const proto::wire::Lease& lease);
     void wanted(Region r);
     void plan_copies();
+    void serve_rate();
     void begin_copy(const RangeSet& granted);
     void set_busy(const RangeSet& add, const RangeSet& drop);
     RangeSet my_kernel_regions() const;
@@ -386,6 +388,7 @@ class Log {
     proto::wire::Lease result_;  // not yet told
     bool copy_busy_ = false;     // io may still be copying (after a cancel)
     Region cursor_ = 0;
+    std::optional<uint64_t> rate_wish_, rate_told_;  // KiB/s for all, not yet said; bytes/s of this node, as its copier knows it
     RangeSet my_busy_, tainted_, pass_;
     RangeSet busy_asked_;
     TimeMs trouble_until_ = 0;

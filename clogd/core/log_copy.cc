@@ -178,6 +178,16 @@ void Log::plan_copies() {
     host_.send(uuid_, std::move(l));
 }
 
+// Every active member copies, so each has an equal share.
+void Log::serve_rate() {
+    if (rate_wish_) host_.send(uuid_, wire::Rate{*rate_wish_});
+    rate_wish_.reset();
+    const uint64_t share = state_.rate_kib ? std::max<uint64_t>(1, state_.rate_kib * 1024 / state_.with(Member::active).size()) : 0;
+    if (rate_told_ == share) return;
+    rate_told_ = share;
+    host_.emit(out::CopyRate{uuid_, share});
+}
+
 std::string Log::debug() const {
     return fmt::format(
         "legs {} copying {} copy_busy {} lease_asked {} wanted {} result {}/{}/{} my_busy {} pass {} tainted {} busy_asked {} draining {} suspended {} marks {} used {} core "

@@ -81,7 +81,8 @@ struct LogState {
     RangeSet torn;  // every leg has all that was acknowledged, but they may differ
     std::map<uint64_t, Report> reports;
     LegState legs;
-    RangeSet missed;  // while a leg is away or joining: where it may be behind, as far as no member's marks say so
+    uint64_t rate_kib = 0;  // per second, of copying by all members together; 0: as fast as it goes
+    RangeSet missed;        // while a leg is away or joining: where it may be behind, as far as no member's marks say so
 
     bool unsynced(Region r) const { return torn.contains(r) || raw.contains(r); }
     uint64_t unsynced_count() const { return torn.count() + raw.count(); }
@@ -169,6 +170,7 @@ struct LogState {
         a(params), a(epoch), a(generation), a(applied), a(chain);
         set_fields(a, raw), set_fields(a, torn), set_fields(a, missed);
         leg_fields(a);
+        a(rate_kib);
         uint32_t n = static_cast<uint32_t>(members.size());
         a(n);
         if constexpr (A::reading) {

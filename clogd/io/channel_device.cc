@@ -90,6 +90,9 @@ struct ChannelDevice::Impl : std::enable_shared_from_this<ChannelDevice::Impl> {
             case CLOG_LEGS_FORCED: legs(f, ev::KernelLegs::forced); return;
             case CLOG_LEGS_RESTORE: legs(f, ev::KernelLegs::restore); return;
             case CLOG_FOLLOWS: legs(f, ev::KernelLegs::follows); return;
+            case CLOG_RATE:
+                if (auto it = logs.find(f.log); it != logs.end()) on_event(ev::Rate{it->second, f.value});
+                return;
             case CLOG_HELD: regions(f, items, f.value ? ev::Regions::held : ev::Regions::held_end); return;
             default: log(out::Level::warning, fmt::format("ignored a frame of type {} of the kernel's channel", f.type));
         }

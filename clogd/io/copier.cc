@@ -83,6 +83,20 @@ void Copier::copy_first(Region region) {
     wake_.notify_all();
 }
 
+void Copier::set_rate(uint64_t bytes_per_s) {
+    std::lock_guard lock(mutex_);
+    rate_ = bytes_per_s;
+    next_ = {};
+    wake_.notify_all();
+}
+
+// The rate leaves nothing for now: waits a moment, or until something changes.
+bool Copier::must_wait(std::unique_lock<std::mutex>& lock, const std::stop_token& stop) {
+    if (rate_ == 0 || !first_.empty() || std::chrono::steady_clock::now() >= next_) return false;
+    wake_.wait_until(lock, stop, next_, [this, rate = rate_] { return rate_ != rate || urgent_ || !first_.empty() || todo_.empty(); });
+    return true;
+}
+
 void Copier::cancel() {
     std::unique_lock lock(mutex_);
     todo_.clear();
@@ -155,6 +169,46 @@ void Copier::finish(std::unique_lock<std::mutex>& lock) {
     lock.lock();
 }
 
+// What to copy next: a region for which somebody waits goes first.
+Range Copier::next_range(bool* wanted) {
+    Range range{};
+    while (!first_.empty() && !*wanted) {
+        *wanted = todo_.contains(first_.front());
+        range = {first_.front(), 1};
+        first_.pop_front();
+    }
+    if (!*wanted) {
+        range = todo_.ranges(1).front();
+        uint64_t regions = std::max<uint64_t>(1, kChunkBytes / (uint64_t{region_sectors_} * proto::kSectorBytes));
+        range.count = static_cast<uint32_t>(std::min<uint64_t>(range.count, regions));
+    }
+    todo_.remove(range);
+    if (rate_) {
+        const std::chrono::duration<double> share(static_cast<double>(range.count) * region_sectors_ * proto::kSectorBytes / static_cast<double>(rate_));
+        next_ = std::max(next_, std::chrono::steady_clock::now()) + std::chrono::duration_cast<std::chrono::steady_clock::duration>(share);
+    }
+    return range;
+}
+
+// Copies the range; lock is held on entry and on return.
+void Copier::copy_one(std::unique_lock<std::mutex>& lock, AlignedBuffer& buffer, Range range) {
+    auto legs = legs_;
+    const Way way = way_;
+    lock.unlock();
+    Report report;
+    int r = legs ? copy_range(*legs, way, buffer, range, report) : -ENODEV;
+    lock.lock();
+    if (r == 0) {
+        done_.add(range);
+    } else if (!cancelled_) {
+        report.failed.push_back(range);
+        if (!legs) report.error = "the legs are not open";
+        lock.unlock();
+        report_(std::move(report));
+        lock.lock();
+    }
+}
+
 void Copier::run(const std::stop_token& stop) {
     AlignedBuffer buffer(kChunkBytes);
     std::unique_lock lock(mutex_);
@@ -162,35 +216,11 @@ void Copier::run(const std::stop_token& stop) {
         wake_.wait(lock, stop, [this] { return !todo_.empty(); });
         if (stop.stop_requested()) return;
         if (todo_.empty()) continue;
-        Range range{};
+        const bool paused = must_wait(lock, stop);
+        if (paused && !urgent_) continue;
         bool wanted = false;
-        while (!first_.empty() && !wanted) {
-            wanted = todo_.contains(first_.front());
-            range = {first_.front(), 1};
-            first_.pop_front();
-        }
-        if (!wanted) {
-            range = todo_.ranges(1).front();
-            uint64_t regions = std::max<uint64_t>(1, kChunkBytes / (uint64_t{region_sectors_} * proto::kSectorBytes));
-            range.count = static_cast<uint32_t>(std::min<uint64_t>(range.count, regions));
-        }
-        todo_.remove(range);
         ++running_;
-        auto legs = legs_;
-        const Way way = way_;
-        lock.unlock();
-        Report report;
-        int r = legs ? copy_range(*legs, way, buffer, range, report) : -ENODEV;
-        lock.lock();
-        if (r == 0) {
-            done_.add(range);
-        } else if (!cancelled_) {
-            report.failed.push_back(range);
-            if (!legs) report.error = "the legs are not open";
-            lock.unlock();
-            report_(std::move(report));
-            lock.lock();
-        }
+        if (!paused) copy_one(lock, buffer, next_range(&wanted));
         // In batches, except where somebody waits: a flush of every leg goes before each report.
         const bool batch = done_.count() * region_sectors_ * proto::kSectorBytes >= kBatchBytes;
         if (wanted || urgent_ || batch) finish(lock);

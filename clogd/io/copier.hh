@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -49,6 +50,7 @@ class Copier {
     // From one leg, by its place, to those whose bits are set in `to`. Ranges that still wait go to the same.
     void copy(uint32_t region_sectors, uint64_t sectors, const std::vector<Range>& ranges, uint8_t from = 0, uint16_t to = UINT16_MAX);
     void copy_first(Region region);
+    void set_rate(uint64_t bytes_per_s);  // 0: as fast as it goes; a region for which somebody waits is copied at once all the same
     void cancel();
     int flush(uint16_t legs = UINT16_MAX);  // makes durable what these legs hold
     uint64_t bytes_copied() const { return bytes_; }
@@ -64,6 +66,9 @@ class Copier {
     };
     int copy_range(const CopyLegs& legs, Way way, AlignedBuffer& buffer, Range range, Report& report);
     static int flush_legs(const CopyLegs& legs, uint16_t which, int* failed_leg);
+    bool must_wait(std::unique_lock<std::mutex>& lock, const std::stop_token& stop);
+    Range next_range(bool* wanted);
+    void copy_one(std::unique_lock<std::mutex>& lock, AlignedBuffer& buffer, Range range);
     void finish(std::unique_lock<std::mutex>& lock);
 
     std::function<void(Report)> report_;
@@ -79,6 +84,8 @@ class Copier {
     Way way_;
     size_t running_ = 0;
     bool cancelled_ = false, urgent_ = false;
+    uint64_t rate_ = 0;
+    std::chrono::steady_clock::time_point next_{};  // before then nothing is begun, if there is a rate
     std::atomic<uint64_t> bytes_{0};
     std::vector<std::jthread> threads_;
 };

@@ -303,6 +303,7 @@ void Daemon::act(out::Probe& o) {
     });
 }
 void Daemon::act(out::CopyFirst& o) { io(o.uuid).copier->copy_first(o.region); }
+void Daemon::act(out::CopyRate& o) { io(o.uuid).copier->set_rate(o.bytes_per_s); }
 void Daemon::act(out::CopyCancel& o) {
     LogIo& x = io(o.uuid);
     x.copier->cancel();
@@ -362,6 +363,10 @@ void Daemon::act(out::Scan& o) {
 
 // ---- control -----------------------------------------------------------------------------------------------------------------------
 
+namespace {
+std::string no_such_log(const std::string& uuid) { return fmt::format("no log '{}' is in use on this node: clogctl status lists them", uuid); }
+}  // namespace
+
 std::string Daemon::answer(std::string_view text) {
     auto refuse = [](const std::string& why) { return json{{"ok", false}, {"error", why}}.dump(); };
     json request = json::parse(text, nullptr, false);
@@ -382,6 +387,17 @@ std::string Daemon::answer(std::string_view text) {
         for (NodeId n : cluster_.processes())
             if (n == node) return refuse(fmt::format("node {} is in the cluster: it is not fenced", node));
         step(ev::FencedNode{node});
+        return json{{"ok", true}}.dump();
+    }
+    if (what == "rate") {
+        if (!request.contains("log") || !request["log"].is_string() || !request.contains("kib_per_s") || !request["kib_per_s"].is_number_unsigned() ||
+            request["kib_per_s"].get<uint64_t>() > UINT32_MAX)
+            return refuse("'rate' needs a log and KiB per second");
+        const std::string log = request["log"];
+        auto it = cluster_.logs().find(log);
+        if (it == cluster_.logs().end()) return refuse(no_such_log(log));
+        if (it->second->phase() != Phase::active) return refuse(fmt::format("log '{}' is {} on this node: try again when it is active", log, phase_name(it->second->phase())));
+        step(ev::Rate{log, request["kib_per_s"]});
         return json{{"ok", true}}.dump();
     }
     return refuse("unknown request '" + what + "'");
@@ -452,6 +468,7 @@ std::string Daemon::status() {
                  {"legs", legs_json(s)},
                  {"leg_epoch", s.legs.epoch},
                  {"missed", s.missed.count()},
+                 {"rate_limit_bytes_per_s", s.rate_kib * 1024},
                  {"recovered_by", recovering},
                  {"held_requests", l->held()},
                  {"log_failed", l->log_failed()}};
@@ -471,7 +488,7 @@ std::string Daemon::status() {
 
 std::string Daemon::map_of(const std::string& uuid) {
     auto it = cluster_.logs().find(uuid);
-    if (it == cluster_.logs().end()) return json{{"ok", false}, {"error", fmt::format("no log '{}' is in use on this node: clogctl status lists them", uuid)}}.dump();
+    if (it == cluster_.logs().end()) return json{{"ok", false}, {"error", no_such_log(uuid)}}.dump();
     const LogState& s = it->second->state();
     auto list = [](const RangeSet& set) {
         json a = json::array();

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <thread>
 
@@ -99,6 +100,7 @@ int main(int argc, char** argv) {
     bool as_json = false, watch = false;
     unsigned timeout_s = 0;
     uint32_t node = 0;
+    double mib_per_s = 0;
     app.add_option("--control", service, "name of clogd's control socket")->capture_default_str();
     auto json_flag = [&](CLI::App* c) { c->add_flag("--json", as_json, "print JSON"); };
     auto* status = app.add_subcommand("status", "nodes, quorum, logs, regions, who copies, how fast");
@@ -116,6 +118,10 @@ int main(int argc, char** argv) {
     auto* fenced = app.add_subcommand("fenced", "say that a node is fenced: it cannot write any more, and what it had marked may be copied at once");
     fenced->add_option("node", node, "node id")->required()->check(CLI::PositiveNumber);
     json_flag(fenced);
+    auto* rate = app.add_subcommand("rate", "bound what all nodes together copy of a mirror; a region for which a write waits is copied at once all the same");
+    rate->add_option("mib", mib_per_s, "MiB per second; 0: as fast as it goes")->required()->check(CLI::Range(0.0, 4194303.0));
+    rate->add_option("log", log, "uuid of a log, or a part of it (may be left out if there is only one)");
+    json_flag(rate);
     auto* version = app.add_subcommand("version", "versions of clogctl and of the daemon");
     json_flag(version);
     try {
@@ -146,6 +152,14 @@ int main(int argc, char** argv) {
         if (dump_cmd->parsed()) return dump(service, as_json);
         if (fenced->parsed()) {
             json a = ask(service, {{"request", "fenced"}, {"node", node}});
+            if (as_json) fmt::print("{}\n", a.dump());
+            return clogctl::kFine;
+        }
+        if (rate->parsed()) {
+            json l = pick(ask(service, {{"request", "status"}}), log);
+            // Never 0, which means no bound, for a small one.
+            const auto kib = static_cast<uint64_t>(std::ceil(mib_per_s * 1024));
+            json a = ask(service, {{"request", "rate"}, {"log", l["uuid"]}, {"kib_per_s", kib}});
             if (as_json) fmt::print("{}\n", a.dump());
             return clogctl::kFine;
         }

@@ -10,6 +10,7 @@ Commands reach it through a virtio port, so a machine that is cut off from the n
 ends with it, also after Ctrl-C; a lab that fails leaves its logs in one folder and prints where.
 """
 import concurrent.futures
+import contextlib
 import ctypes
 import json
 import os
@@ -265,6 +266,12 @@ class Node:
         say(f"node {self.number} is back on the network")
         self.lab.in_net("ip", "link", "set", self.tap, "up")
 
+    def pin(self, *cpus):
+        """The whole machine, its devices too, on these CPUs of the host."""
+        for thread in os.listdir(f"/proc/{self.process.pid}/task"):
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.sched_setaffinity(int(thread), cpus)
+
     def throttle(self, disk, bytes_per_second):
         """0: as fast as it can."""
         self.qmp("block_set_io_throttle", device=disk, bps=bytes_per_second, bps_rd=0, bps_wr=0, iops=0, iops_rd=0, iops_wr=0)
@@ -415,6 +422,22 @@ class Mirror:
     def wait_sync(self, *nodes, seconds=180):
         wait_for(f"{self.name} in sync", lambda: self.in_sync(*nodes), seconds)
 
+    def message(self, text, node=None):
+        return (node or self.lab.node(1)).run(f"dmsetup message {self.name} 0 {text}")
+
+    def spoil(self, leg, region):
+        """Makes a region of one leg differ, beneath the mirror."""
+        self.lab.node(1).run(f"dd if=/dev/urandom of={self.lab.path(leg)} bs=4k seek={region * self.region // 4096 + 5} count=1 oflag=direct conv=notrunc 2>&1")
+
+    def scrub(self, what="start", node=None):
+        """Begun, waited for; what it reports."""
+        def report():
+            words = self.message("scrub report", node).split()
+            return dict(zip(words[::2], words[1::2]))
+        self.message(f"scrub {what}", node)
+        wait_for("the scrub to end", lambda: report()["state"] == "done")
+        return report()
+
     def legs_identical(self):
         """Compares the legs on the host, beneath every cache of the machines."""
         for n in self.lab.nodes:
@@ -457,9 +480,6 @@ class LocalMirror(Mirror):
     def stats(self):
         words = self.message("stats").split()
         return dict(zip(words[::2], (int(x) for x in words[1::2])))
-
-    def message(self, text):
-        return self.lab.node(1).run(f"dmsetup message {self.name} 0 {text}")
 
 
 class Lab:

@@ -190,6 +190,9 @@ class ChannelMirror final : public Kernel {
         legs_forced_ |= 1u << leg;
         poke();
     }
+    void lose_some(uint32_t any) override {
+        if (active() && picture_lose(&picture_, any % picture_.regions)) poke();
+    }
     uint32_t readable(Region r) const override {
         if (!may_begin()) return 0;
         return !primary_only_ && !(picture_.flags[r] & R_UNSYNCED) ? told_legs_.readable : 1u << told_legs_.primary;

@@ -675,6 +675,7 @@ class World final : public KernelHost {
         c.left.add(o.ranges);
         next_copy(node, o.uuid);
     }
+    void act(Node&, out::CopyRate&) {}
     void act(Node& node, out::CopyFirst& o) {
         Copier& c = node.logs[mirror_index(o.uuid)].copier;
         if (c.left.contains(o.region)) c.first.push_back(o.region);
@@ -969,7 +970,11 @@ class World final : public KernelHost {
             case 9: hurt_legs(mirrors_[rng_.below(mirrors_.size())]); break;
             case 10:
                 if (Node* node = some(&Node::up))
-                    if (Kernel* k = node->logs[rng_.below(mirrors_.size())].kernel.get()) k->leave();
+                    if (Kernel* k = node->logs[rng_.below(mirrors_.size())].kernel.get()) {
+                        if (rng_.chance(500)) k->leave();
+                        else if (rng_.chance(200) && node->daemon) feed(*node, ev::Rate{mirrors_.front().uuid, rng_.below(1000)});
+                        else k->lose_some(static_cast<uint32_t>(rng_.below(UINT32_MAX)));
+                    }
                 break;
             case 7:
                 if (rng_.chance(250))

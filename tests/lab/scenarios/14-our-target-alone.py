@@ -6,8 +6,8 @@
       │
      leg0, leg1, leg2, log
 
-Writes during the first copy; a crash while writing; a leg that fails under load, comes back and gets only what it missed; the next leg
-fails in turn. The legs are identical after each, nothing acknowledged is lost, and the log is one that the stock target reads.
+Writes during the first copy; legs that differ are found and made equal; a crash while writing; a leg that fails under load, comes back and gets
+only what it missed; the next leg fails in turn. The legs are identical after each, nothing acknowledged is lost, and the log is one that the stock target reads.
 """
 import sys
 import time
@@ -27,9 +27,23 @@ def tell(lab):
     mirror = LocalMirror(lab, legs=("leg0", "leg1", "leg2"))
     one.throttle("leg2", 16 * MIB)
     mirror.create()
-    one.expect(one.load("write", mirror.path, seconds=4, depth=8, span_mib=64, verify=True)(), "writes during the first copy")
+    one.expect(one.load("write", mirror.path, seconds=4, depth=8, span_mib=32, verify=True)(), "writes during the first copy")
     one.throttle("leg2", 0)
     mirror.wait_sync()
+    mirror.check_legs()
+
+    say("regions differ, found and repaired while the mirror is written")
+    load = one.load("write", mirror.path, seconds=8, depth=2, span_mib=4, base=50000, verify=True)
+    for region, leg in ((20, "leg1"), (21, "leg2"), (100, "leg1")):
+        mirror.spoil(leg, region)
+    report = mirror.scrub()
+    expect(report["differ"] == "3" and report["at"] == "20,21,100", f"found: {report}")
+    expect(mirror.legs_identical() == [20, 21, 100], "looking alone changed something")
+    report = mirror.scrub("repair")
+    expect(report["repaired"] == "3", f"repaired: {report}")
+    mirror.wait_sync()
+    one.expect(load(), "writes while it was scrubbed")
+    expect(mirror.scrub()["differ"] == "0", "still different")
     mirror.check_legs()
 
     say("a crash while writing")

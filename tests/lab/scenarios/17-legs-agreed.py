@@ -7,9 +7,9 @@
                      leg0, leg1, log
 
 The first leg, which is the primary, fails for all under load: every node moves to the other one, no write fails or is lost. All lose
-power: the leg that was away is still away. It returns, and only what it missed is copied. Then a leg fails for one node alone: that costs
-the others nothing, and its writes go on when its path is well again. Then both
-fail in turn, and one is away while the mirror is closed.
+power: the leg that was away is still away. It returns, and only what it missed is copied. Regions that differ are found and repaired. Then
+a leg fails for one node alone: that costs the others nothing, and its writes go on when its path is well again. Then both fail in turn, and
+one is away while the mirror is closed.
 """
 import os
 import sys
@@ -72,6 +72,22 @@ def tell(lab):
     say(f"the first leg is back: {copied} of {mirror.regions} regions were copied")
     if not 0 < copied <= 44:
         raise LabError(f"{copied} regions were copied; it missed writes in 40")
+    mirror.check_legs()
+
+    say("two regions differ; node 3 finds and repairs them while the others write")
+    loads = [n.load("write", mirror.path, seconds=6, from_mib=8 * i, span_mib=4, depth=2, stride=8, verify=True, base=3 << 31) for i, n in enumerate((one, two))]
+    mirror.message("rate 5", two)
+    wait_for("every node to know the rate", lambda: all(n.log_status(mirror)["rate_limit_bytes_per_s"] == 5 * MIB for n in lab.nodes))
+    for region in (60, 100):
+        mirror.spoil("leg1", region)
+    report = mirror.scrub("repair", three)
+    if report["at"] != "60,100" or report["repaired"] != "2":
+        raise LabError(f"the scrub found {report}")
+    mirror.wait_sync()
+    for node, load in zip((one, two), loads):
+        node.expect(load(), f"node {node.number}'s writes while it was scrubbed")
+    one.run(f"{BUILD}/bin/clogctl rate 0")
+    wait_for("the rate to be lifted", lambda: all(n.log_status(mirror)["rate_limit_bytes_per_s"] == 0 for n in lab.nodes))
     mirror.check_legs()
 
     say("the second leg fails for node 1 alone")

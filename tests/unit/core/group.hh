@@ -19,6 +19,7 @@ struct Group {
         std::deque<Bytes> outbox;
         std::vector<out::Tell> told;
         std::vector<out::Copy> copies;
+        uint64_t copy_rate = 0;
         explicit Member(const Config& c) : cluster(c) {}
         bool noted(const std::string& part) const {
             return std::any_of(notes.begin(), notes.end(), [&](const std::string& n) { return n.find(part) != std::string::npos; });
@@ -104,6 +105,7 @@ struct Group {
         m.copies.push_back(o);
         todo.emplace_back(n, ev::Copied{o.uuid, o.ranges, {}, {}});
     }
+    void act(NodeId, Member& m, out::CopyRate& o) { m.copy_rate = o.bytes_per_s; }
     void act(NodeId n, Member&, out::Probe& o) { todo.emplace_back(n, ev::Probed{o.uuid, o.leg, !bad_legs[n].contains(o.leg)}); }
     void act(NodeId n, Member& m, out::Tell& o) {
         m.told.push_back(o);

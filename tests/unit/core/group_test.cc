@@ -50,3 +50,17 @@ TEST(Group, NodesOfTwoVersionsShareALog) {
     EXPECT_EQ(g.log(1).state().chain, g.log(2).state().chain);
     EXPECT_EQ(g.log(1).state().chain, g.log(3).state().chain);
 }
+
+TEST(Group, TheRateIsSharedAlsoWithJoiners) {
+    Group g(3);
+    g.create(1);
+    g.create(2);
+    g.pass(500);
+    g.step(2, ev::Rate{"LVM-x", 600});
+    for (NodeId n : {1u, 2u}) EXPECT_EQ(g.node(n).copy_rate, 300u * 1024);
+    g.create(3);
+    g.pass(500);
+    for (NodeId n : {1u, 2u, 3u}) EXPECT_EQ(g.node(n).copy_rate, 200u * 1024);
+    g.step(3, ev::Rate{"LVM-x", 0});
+    for (NodeId n : {1u, 2u, 3u}) EXPECT_EQ(g.node(n).copy_rate, 0u);
+}

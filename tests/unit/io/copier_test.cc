@@ -73,6 +73,36 @@ TEST(Copier, ReportsEveryRegionOnce) {
     EXPECT_EQ(*from, *to);
 }
 
+TEST(Copier, ARateBoundsEverythingButWhatSomebodyWaitsFor) {
+    std::mutex mutex;
+    std::condition_variable changed;
+    RangeSet done;
+    auto from = std::make_shared<std::vector<uint8_t>>(size_t{kRegions} * kRegionSectors * 512, 7);
+    auto to = std::make_shared<std::vector<uint8_t>>(from->size());
+    Copier copier(
+        [&](const Copier::Report& r) {
+            std::lock_guard lock(mutex);
+            done.add(r.done);
+            changed.notify_all();
+        },
+        [] {});
+    CopyLegs legs;
+    for (const auto& bytes : {from, to}) legs.push_back(std::make_unique<MemoryLeg>(bytes, std::chrono::microseconds(0)));
+    copier.use_legs(std::move(legs));
+    copier.set_rate(1);  // the second region is due after days
+    copier.copy(kRegionSectors, uint64_t{kRegions} * kRegionSectors, {{0, kRegions}});
+    for (Region wanted : {20u, 11u}) {
+        copier.copy_first(wanted);
+        std::unique_lock lock(mutex);
+        ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(30), [&] { return done.contains(wanted); }));
+        EXPECT_LE(done.count(), 3u);
+    }
+    copier.set_rate(0);
+    std::unique_lock lock(mutex);
+    ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(30), [&] { return done.count() == kRegions; }));
+    EXPECT_EQ(*from, *to);
+}
+
 TEST(Copier, LegsThatWereClosedAreAnError) {
     std::mutex mutex;
     std::condition_variable changed;

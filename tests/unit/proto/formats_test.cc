@@ -60,7 +60,13 @@ TEST(Wire, EveryMessageComesBack) {
                                    wire::Body(wire::DigestPoint{}),
                                    wire::Body(wire::Digest{1, 2}),
                                    wire::Body(wire::Diverged{}),
-                                   wire::Body(wire::Fenced{5})}) {
+                                   wire::Body(wire::Fenced{5}),
+                                   wire::Body(wire::LegSuspect{1, 1, 0}),
+                                   wire::Body(wire::LegVote{1, 7, 1}),
+                                   wire::Body(wire::LegAck{2, 9, 2, {{3, 1}}}),
+                                   wire::Body(wire::LegReturn{6}),
+                                   wire::Body(wire::Missed{{{3, 4}}}),
+                                   wire::Body(wire::Rate{2048})}) {
         Bytes frame = wire::encode({{1, 2, 3}, "uuid", body});
         auto back = wire::decode(frame);
         ASSERT_TRUE(back) << body.index();
