@@ -38,35 +38,35 @@ typedef uint32_t clog_u32;
 #define CLOG_LEASE_MAX_MS 60000
 
 enum clog_frame_type {
-    /* kernel to daemon */
-    CLOG_HELLO = 1,  /* first frame after open: `value` is the version, `serial` the number of logs that follow */
-    CLOG_CREATE = 2, /* text: "<uuid>\0<ctr string>\0"; in use already: value CLOG_CREATE_ bits, serial the epoch of its legs */
-    CLOG_DESTROY = 3,
-    CLOG_RESUME = 4, /* value: its legs; 0: it does not follow LEGS */
-    CLOG_SUSPEND = 5,
-    CLOG_MARK = 6,
-    CLOG_CLEAR = 7,
-    CLOG_WANT = 8,
-    CLOG_LOST = 9,
-    CLOG_HELD = 10,         /* after open: in all other regions no write is in flight, whatever was marked; value 1: more of these follow */
-    CLOG_LEGS_FAILED = 11,  /* value: bits of legs that a write failed on; said again until they are away or tried again */
-    CLOG_LEGS_FORCED = 12,  /* value: bits of legs that the administrator gives up */
-    CLOG_LEGS_RESTORE = 13, /* value: bits of legs that the administrator says are well */
-    CLOG_FOLLOWS = 14,      /* serial: the epoch of LEGS */
-    CLOG_RATE = 15,         /* value: KiB/s that all nodes together may copy; 0: as fast as it goes */
-    /* daemon to kernel */
-    CLOG_ANSWER = 32, /* value: 0 or a positive errno */
-    CLOG_STATE = 33,  /* value: CLOG_STATE_ bits; serial: lease in ms */
-    CLOG_SYNCED = 34,
-    CLOG_UNSYNCED = 35,
-    CLOG_CLOSE = 36,
-    CLOG_MARKED = 37,
-    CLOG_TOLD = 39,
-    CLOG_LEGS = 40,  /* value: CLOG_LEGS_ bits; serial: epoch */
-    CLOG_RETRY = 41, /* value: bits of legs on which what failed may be tried again */
+	/* kernel to daemon */
+	CLOG_HELLO = 1, /* first frame after open: `value` is the version, `serial` the number of logs that follow */
+	CLOG_CREATE = 2, /* text: "<uuid>\0<ctr string>\0"; in use already: value CLOG_CREATE_ bits, serial the epoch of its legs */
+	CLOG_DESTROY = 3,
+	CLOG_RESUME = 4, /* value: its legs; 0: it does not follow LEGS */
+	CLOG_SUSPEND = 5,
+	CLOG_MARK = 6,
+	CLOG_CLEAR = 7,
+	CLOG_WANT = 8,
+	CLOG_LOST = 9,
+	CLOG_HELD = 10, /* after open: in all other regions no write is in flight, whatever was marked; value 1: more of these follow */
+	CLOG_LEGS_FAILED = 11, /* value: bits of legs that a write failed on; said again until they are away or tried again */
+	CLOG_LEGS_FORCED = 12, /* value: bits of legs that the administrator gives up */
+	CLOG_LEGS_RESTORE = 13, /* value: bits of legs that the administrator says are well */
+	CLOG_FOLLOWS = 14,	/* serial: the epoch of LEGS */
+	CLOG_RATE = 15,		/* value: KiB/s that all nodes together may copy; 0: as fast as it goes */
+	/* daemon to kernel */
+	CLOG_ANSWER = 32, /* value: 0 or a positive errno */
+	CLOG_STATE = 33, /* value: CLOG_STATE_ bits; serial: lease in ms */
+	CLOG_SYNCED = 34,
+	CLOG_UNSYNCED = 35,
+	CLOG_CLOSE = 36,
+	CLOG_MARKED = 37,
+	CLOG_TOLD = 39,
+	CLOG_LEGS = 40,	 /* value: CLOG_LEGS_ bits; serial: epoch */
+	CLOG_RETRY = 41, /* value: bits of legs on which what failed may be tried again */
 };
 
-#define CLOG_STATE_ACTIVE 1u       /* writes are allowed for the lease */
+#define CLOG_STATE_ACTIVE 1u	   /* writes are allowed for the lease */
 #define CLOG_STATE_PRIMARY_ONLY 2u /* a node is lost and what it had marked is not known yet: read the primary alone */
 #define CLOG_STATE_LOG_FAILED 4u
 
@@ -84,17 +84,17 @@ enum clog_frame_type {
 #define CLOG_LEGS_CONFIRMED (1u << 31) /* no node reads a leg that is not written any more */
 
 struct clog_frame {
-    clog_u32 bytes; /* header and items, a multiple of 4 */
-    clog_u16 type;  /* enum clog_frame_type */
-    clog_u16 count; /* items: ranges, or bytes of text (padded to 4) */
-    clog_u32 log;   /* the kernel's number for the log */
-    clog_u32 serial;
-    clog_u32 value;
+	clog_u32 bytes; /* header and items, a multiple of 4 */
+	clog_u16 type;	/* enum clog_frame_type */
+	clog_u16 count; /* items: ranges, or bytes of text (padded to 4) */
+	clog_u32 log;	/* the kernel's number for the log */
+	clog_u32 serial;
+	clog_u32 value;
 };
 
 struct clog_range {
-    clog_u32 start;
-    clog_u32 count; /* at least 1 */
+	clog_u32 start;
+	clog_u32 count; /* at least 1 */
 };
 
 #ifndef __KERNEL__
