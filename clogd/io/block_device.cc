@@ -6,7 +6,6 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -81,14 +80,9 @@ int BlockDevice::write(const uint8_t* from, size_t length, uint64_t offset) {
 }
 
 int BlockDevice::write_durable(const uint8_t* from, size_t length, uint64_t offset) {
-    for (size_t done = 0; done < length;) {
-        iovec iov{const_cast<uint8_t*>(from) + done, length - done};
-        ssize_t n = ::pwritev2(fd_, &iov, 1, static_cast<off_t>(offset + done), RWF_DSYNC);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return -errno;
-        if (n == 0) return -EIO;
-        done += static_cast<size_t>(n);
-    }
+    // Not RWF_DSYNC: for a block device the kernel then flushes twice, once for FUA and once more behind it.
+    if (int r = write(from, length, offset)) return r;
+    if (int r = flush()) return r;
     AlignedBuffer back(length);
     if (int r = read(back.data(), length, offset)) return r;
     return std::memcmp(back.data(), from, length) == 0 ? 0 : -EILSEQ;

@@ -34,7 +34,7 @@ class BlockDevice {
 
     int read(uint8_t* to, size_t length, uint64_t offset);           // whole, or an error
     int write(const uint8_t* from, size_t length, uint64_t offset);  // whole, or an error; not yet durable
-    // As write(), and durable: a FUA write where the device knows it, else followed by a flush. Read back and compared.
+    // As write(), and durable: followed by a flush. Read back and compared.
     int write_durable(const uint8_t* from, size_t length, uint64_t offset);
     int flush();  // what was written is durable
 

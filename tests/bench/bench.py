@@ -161,8 +161,11 @@ def target(lab):
                     node.run(f"dmsetup create t --table '0 {mirror.sectors} {tables[what]}'")
                 path = "/dev/mapper/t"
                 wait_for("the mirror in sync", lambda: f" {mirror.regions}/{mirror.regions} " in one.run("dmsetup status t"))
-            if what in ("shared", "md"):  # every write marks: one write to each region, in turn, longer apart than a mark or a bit of the bitmap lasts
-                time.sleep(6)
+            if what in ("shared", "md"):  # every write marks: nothing is marked yet, and each region is written once
+                if what == "shared":
+                    wait_for("no region to be marked", lambda: one.log_status(mirror)["dirty"] == 0)
+                else:
+                    wait_for("no bit of the bitmap to be set", lambda: " 0 dirty" in one.run(f"mdadm -X {lab.path('leg0')} | grep -m1 dirty"))
                 samples.setdefault((what, "cold"), []).append(cold_writes(one, path))
             if what != "raw":
                 fio(one, path, 16)()  # regions are warm
@@ -200,7 +203,7 @@ def target(lab):
 
 
 def cold_writes(node, path):
-    """4 KiB writes per second, one after the other, each to a region (and a bit of cluster MD's bitmap) that nobody has written for seconds."""
+    """4 KiB writes per second, one after the other, each to a region (and a bit of cluster MD's bitmap) that is clean."""
     script = (f"import os,mmap,time; f=os.open('{path}', os.O_RDWR|os.O_DIRECT); b=mmap.mmap(-1,4096); n=400; t=time.monotonic(); "
               "[os.pwritev(f,[b],(i*7%n)<<19) for i in range(n)]; print(n/(time.monotonic()-t))")
     return float(node.run(f'/usr/bin/python3 -c "{script}"'))
