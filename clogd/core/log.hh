@@ -380,6 +380,7 @@ class Log {
     uint32_t legs_ = 0;
     bool handle_errors_ = false;
     bool legs_asked_ = false;
+    uint32_t lease_wish_ = 0;   // regions that were asked for last
     bool lease_asked_ = false;  // a Lease message of ours with a wish is under way
     TimeMs lease_retry_ = 0;
     RangeSet copying_;           // handed to io

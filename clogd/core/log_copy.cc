@@ -121,6 +121,16 @@ void Log::wanted(Region r) {
     asked_want_.add(r);
 }
 
+namespace {
+Region nth(const RangeSet& set, uint64_t n) {
+    for (const Range& r : set.ranges()) {
+        if (n < r.count) return r.start + static_cast<Region>(n);
+        n -= r.count;
+    }
+    return 0;
+}
+}  // namespace
+
 void Log::plan_copies() {
     if (phase_ != Phase::active || copy_busy_) return;
     MemberState* me = self();
@@ -135,19 +145,24 @@ void Log::plan_copies() {
     }
     wire::Lease l;
     const uint32_t chunk = lease_regions();
-    const bool may_ask = legs_ > 0 && !me->trouble && !lease_asked_ && host_.now() >= lease_retry_ && copying_.count() <= chunk / 2;
+    const bool may_ask = legs_ > 0 && !me->trouble && !lease_asked_ && host_.now() >= lease_retry_ && copying_.count() <= lease_wish_ / 2;
     if (may_ask) {
         RangeSet wish = wanted_.empty() ? RangeSet{} : state_.grantable(wanted_);
         if (wish.empty()) {
-            // Each node starts in its own part of the mirror, so that they rarely ask for the same.
+            // Each node starts in its own part of what is left, so that they rarely ask for the same.
             RangeSet open = state_.grantable(RangeSet(std::vector<Range>{{0, params_.regions()}}));
             if (!open.empty()) {
                 auto active = state_.with(Member::active);
                 uint64_t rank = static_cast<uint64_t>(std::distance(active.begin(), active.find(host_.config().self)));
-                if (cursor_ >= params_.regions() || copying_.empty()) cursor_ = static_cast<Region>(rank * params_.regions() / active.size());
-                RangeSet part = open.within({cursor_, params_.regions() - cursor_});
-                if (part.empty()) part = open;
-                uint32_t left = chunk;
+                RangeSet part;
+                if (cursor_ < params_.regions() && !copying_.empty()) part = open.within({cursor_, params_.regions() - cursor_});
+                if (part.empty()) {
+                    cursor_ = nth(open, rank * open.count() / active.size());
+                    part = open.within({cursor_, params_.regions() - cursor_});
+                }
+                // Smaller ones at the end, so that no node is left alone with the last of them.
+                lease_wish_ = static_cast<uint32_t>(std::clamp<uint64_t>(open.count() / (active.size() + 1), std::max(1u, chunk / 4), chunk));
+                uint32_t left = lease_wish_;
                 for (const Range& r : part.ranges(64)) {
                     if (left == 0) break;
                     uint32_t take = std::min(left, r.count);
@@ -160,11 +175,10 @@ void Log::plan_copies() {
         if (wish.range_count() > wire::kRangesPerMessage) wish = RangeSet(wish.ranges(wire::kRangesPerMessage));
         l.want = wish.ranges();
     }
-    // Results travel with the next wish; alone only when somebody waits for them or nothing is left to wish for.
-    bool waits = !held_.empty() || wanted_.count() > 0 || copying_.empty();
-    bool results = !result_.done.empty() || !result_.failed.empty() || !result_.given_up.empty();
-    if (l.want.empty() && !(results && (waits || lease_asked_ == false))) return;
-    if (l.want.empty() && results && !waits && !copying_.empty()) return;
+    // Results travel with the next wish; alone only when somebody waits for them, or nothing was left to wish for.
+    const bool waits = !held_.empty() || wanted_.count() > 0 || (copying_.empty() && !lease_asked_);
+    const bool results = !result_.done.empty() || !result_.failed.empty() || !result_.given_up.empty();
+    if (l.want.empty() && !(results && waits)) return;
     auto take = [](std::vector<Range>& list) {  // what does not fit travels with the next
         auto end = list.begin() + static_cast<ptrdiff_t>(std::min<size_t>(list.size(), wire::kRangesPerMessage));
         std::vector<Range> out(list.begin(), end);

@@ -56,7 +56,7 @@ class Copier {
     uint64_t bytes_copied() const { return bytes_; }
 
   private:
-    static constexpr size_t kThreads = 2;
+    static constexpr size_t kThreads = 4;  // so that a leg is read while others are written and flushed
     static constexpr uint64_t kChunkBytes = 1 << 20;
     static constexpr uint64_t kBatchBytes = 8 << 20;
     void run(const std::stop_token& stop);

@@ -55,15 +55,6 @@ def disk_log_table(lab, mirror, sync):
 
 
 def writes(lab):
-    """Each node has one CPU of the host, whether its neighbour is busy or not: else the second writer would take what the first had alone."""
-    for n in lab.nodes:
-        n.pin((n.number - 1) % os.cpu_count())
-    measure_writes(lab)
-    for n in lab.nodes:
-        n.pin(*range(os.cpu_count()))
-
-
-def measure_writes(lab):
     one, two, _ = lab.nodes
     mirror = Mirror(lab, extra="nosync")
     samples = {}

@@ -10,7 +10,6 @@ Commands reach it through a virtio port, so a machine that is cut off from the n
 ends with it, also after Ctrl-C; a lab that fails leaves its logs in one folder and prints where.
 """
 import concurrent.futures
-import contextlib
 import ctypes
 import json
 import os
@@ -265,12 +264,6 @@ class Node:
     def heal(self):
         say(f"node {self.number} is back on the network")
         self.lab.in_net("ip", "link", "set", self.tap, "up")
-
-    def pin(self, *cpus):
-        """The whole machine, its devices too, on these CPUs of the host."""
-        for thread in os.listdir(f"/proc/{self.process.pid}/task"):
-            with contextlib.suppress(ProcessLookupError):  # it has just ended
-                os.sched_setaffinity(int(thread), cpus)
 
     def throttle(self, disk, bytes_per_second):
         """0: as fast as it can."""
