@@ -106,7 +106,8 @@ std::string progress(const json& l, unsigned width) {
 }
 
 std::string picture(const json& map, unsigned width, unsigned rows) {
-    const uint64_t regions = std::max<uint64_t>(1, map["regions"].get<uint64_t>());
+    uint64_t regions = map["regions"].get<uint64_t>();
+    if (regions == 0) regions = 1;
     const uint64_t cells = std::min<uint64_t>(regions, uint64_t{width} * rows);
     std::string cell(cells, '.');
     auto paint = [&](const json& ranges, char c) {

@@ -27,6 +27,7 @@ p.add_argument("--span-mib", type=float, default=8)
 p.add_argument("--share", default="0/1", help="i/n: this writer's blocks are those with number %% n == i")
 p.add_argument("--stride", type=int, default=1, help="use every n-th block only")
 p.add_argument("--verify", action="store_true")
+p.add_argument("--until", help="end when this file is there")
 p.add_argument("--base", type=int, default=0, help="first version, above what is there")
 a = p.parse_args()
 index, shares = (int(x) for x in a.share.split("/"))
@@ -39,6 +40,14 @@ lock = threading.Lock()
 state = {"writes": 0, "errors": 0, "longest_gap_ms": 0.0, "longest_write_ms": 0.0, "went_back": 0, "older_than_acked": 0, "reads": 0}
 versions = {b: a.base for b in blocks}
 last_end = time.monotonic()
+
+
+def watch():
+    global end
+    while time.monotonic() < end:
+        if os.path.exists(a.until):
+            end = 0
+        time.sleep(0.1)
 
 
 def buffer():
@@ -96,6 +105,8 @@ def reader():
             seen[b] = max(v, seen.get(b, 0))
 
 
+if a.until:
+    threading.Thread(target=watch, daemon=True).start()
 if a.mode == "write":
     lanes = [threading.Thread(target=writer, args=(i,)) for i in range(a.depth)]
     for t in lanes:

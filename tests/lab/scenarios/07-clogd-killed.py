@@ -19,7 +19,7 @@ def tell(lab):
     mirror = Mirror(lab, extra="nosync")
     mirror.create()
     mirror.wait_sync()
-    loads = [n.load("write", mirror.path, seconds=32 if lab.ours else 60, from_mib=16 * i, span_mib=8, verify=True) for i, n in enumerate(lab.nodes)]
+    loads = [n.load("write", mirror.path, seconds=120, until="/run/enough", from_mib=16 * i, span_mib=8, verify=True) for i, n in enumerate(lab.nodes)]
     time.sleep(3)
     for n in lab.nodes:
         say(f"clogd dies on node {n.number}")
@@ -28,6 +28,8 @@ def tell(lab):
         n.start_clogd()
         wait_for(f"node {n.number} to take up its log", lambda n=n: (s := n.log_status(mirror)) and s["phase"] == "active")
         time.sleep(1)
+    for n in lab.nodes:
+        n.run("touch /run/enough")
     for n, load in zip(lab.nodes, loads):
         figures = n.expect(load(), "writes while clogd was restarted")
         say(f"node {n.number}: {figures['writes']} writes, longest gap {figures['longest_gap_ms']:.0f} ms")
