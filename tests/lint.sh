@@ -22,6 +22,7 @@ fi
 mapfile -t checked < <(git ls-files -z 'clogd/*.cc' 'cmd/*.cc' | xargs -0 stat -c '%s %n' | sort -rn | cut -d ' ' -f 2-) # the longest first
 depth=()
 [ "${1:-}" = quick ] && for word in -analyzer-config mode=shallow; do depth+=(--extra-arg=-Xclang "--extra-arg=$word"); done
-printf '%s\n' "${checked[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy --quiet "${depth[@]}" -p "$build" --warnings-as-errors='*' 2>/dev/null | grep -E 'error:|warning:' && status=1
+found=$(printf '%s\n' "${checked[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy --quiet "${depth[@]}" -p "$build" --warnings-as-errors='*' 2>/dev/null | grep -E 'error:|warning:')
+[ -z "$found" ] || { echo "$found"; status=1; }
 tests/kernel-lint.sh || status=1
 exit $status

@@ -106,9 +106,9 @@ std::string progress(const json& l, unsigned width) {
 }
 
 std::string picture(const json& map, unsigned width, unsigned rows) {
-    uint64_t regions = map["regions"].get<uint64_t>();
-    if (regions == 0) regions = 1;
+    const auto regions = map["regions"].get<uint64_t>();
     const uint64_t cells = std::min<uint64_t>(regions, uint64_t{width} * rows);
+    if (cells == 0) return {};
     std::string cell(cells, '.');
     auto paint = [&](const json& ranges, char c) {
         for (const json& r : ranges) {
