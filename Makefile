@@ -95,5 +95,5 @@ uninstall-dkms: ## take them back
 fmt: $(BUILD)/.deps-check ## format the sources
 	@git ls-files '*.cc' '*.hh' 'dm-*/*.c' 'dm-*/*.h' | xargs clang-format -i
 
-lint: $(BUILD)/.deps-build $(BUILD)/.deps-check ## clang-format, clang-tidy, shellcheck
+lint: build $(BUILD)/.deps-check $(BUILD)/.deps-lint ## clang-format, clang-tidy in full, shellcheck, checkpatch, the kernel's Coccinelle scripts
 	@CLOGD_BUILD=$(abspath $(BUILD)) tests/lint.sh

@@ -319,6 +319,7 @@ static int init_mirror(struct mirror_set *ms)
 	INIT_DELAYED_WORK(&ms->sweep, sweep);
 	INIT_DELAYED_WORK(&ms->copy_later, copy_later);
 	init_waitqueue_head(&ms->copies_ended);
+	ms->copies_told = jiffies;
 	scrub_init(ms);
 	atomic_set(&ms->suspended, 1);
 	ms->preferred = -1;
@@ -640,8 +641,7 @@ static int mirror_message(struct dm_target *ti, unsigned int argc, char **argv, 
 			return 0;
 		}
 		if (!strcasecmp(argv[1], "start") || !strcasecmp(argv[1], "repair")) {
-			scrub_start(ms, !strcasecmp(argv[1], "repair"));
-			return 0;
+			return scrub_start(ms, !strcasecmp(argv[1], "repair"));
 		}
 	} else if (argc == 2 && !strcasecmp(argv[0], "fail")) {
 		leg = find_leg(ms, argv[1]);

@@ -285,7 +285,7 @@ void copy_later(struct work_struct *work);
 
 /* scrub.c */
 void scrub_init(struct mirror_set *ms);
-void scrub_start(struct mirror_set *ms, bool with_repair);
+int scrub_start(struct mirror_set *ms, bool with_repair);
 void scrub_stop(struct mirror_set *ms);
 void scrub_pause(struct mirror_set *ms);
 void scrub_resume(struct mirror_set *ms);

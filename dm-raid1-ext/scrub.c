@@ -210,8 +210,8 @@ static void note(struct mirror_set *ms, u64 index, enum verdict verdict, sector_
 		return;
 	case UNREADABLE:
 		s->unreadable++;
-		DMERR("%s: region %llu cannot be read at sector %llu from legs %#lx",
-		      dm_table_device_name(ms->ti->table), index, (u64)sector, s->bad_legs);
+		DMERR_LIMIT("%s: scrub: region %llu cannot be read at sector %llu from legs %#lx",
+			    dm_table_device_name(ms->ti->table), index, (u64)sector, s->bad_legs);
 		if (s->repair && !primary_bad)
 			repair(ms, index);
 		return;
@@ -220,8 +220,8 @@ static void note(struct mirror_set *ms, u64 index, enum verdict verdict, sector_
 		if (s->differ < SCRUB_LISTED)
 			s->found[s->differ] = index;
 		s->differ++;
-		DMERR("%s: the legs differ in region %llu, first at sector %llu",
-		      dm_table_device_name(ms->ti->table), index, (u64)sector);
+		DMERR_LIMIT("%s: scrub: the legs differ in region %llu, first at sector %llu",
+			    dm_table_device_name(ms->ti->table), index, (u64)sector);
 		if (s->repair)
 			repair(ms, index);
 		return;
@@ -281,7 +281,7 @@ static void scrub_work(struct work_struct *work)
 	struct scrub *s = &ms->scrub;
 
 	if (!get_rooms(ms)) {
-		DMERR("%s: no memory, stopped", dm_table_device_name(ms->ti->table));
+		DMERR("%s: scrub: no memory, stopped", dm_table_device_name(ms->ti->table));
 		s->state = SCRUB_STOPPED;
 		return;
 	}
@@ -292,7 +292,7 @@ static void scrub_work(struct work_struct *work)
 	if (s->next < ms->regions)
 		return; /* suspended: resume goes on from here; or stopped */
 	s->state = SCRUB_DONE;
-	DMINFO("%s: %llu regions compared, the legs differ in %llu, %llu were sent to repair; passed over: %llu being written, %llu not in sync, %llu unreadable",
+	DMINFO("%s: scrub: %llu regions compared, the legs differ in %llu, %llu were sent to repair; passed over: %llu being written, %llu not in sync, %llu unreadable",
 	       dm_table_device_name(ms->ti->table), s->compared, s->differ, s->repaired, s->busy,
 	       s->not_in_sync, s->unreadable);
 	queue_work(ms->wq, &ms->event);
@@ -305,10 +305,15 @@ void scrub_init(struct mirror_set *ms)
 	INIT_WORK(&ms->scrub.lose, lose_region);
 }
 
-void scrub_start(struct mirror_set *ms, bool with_repair)
+int scrub_start(struct mirror_set *ms, bool with_repair)
 {
 	struct scrub *s = &ms->scrub;
 
+	if (with_repair && !ms->sticky) {
+		DMERR("%s: scrub: other nodes share this log by netlink, and it has no way to ask for a repair: use the log `cluster`",
+		      dm_table_device_name(ms->ti->table));
+		return -EOPNOTSUPP;
+	}
 	mutex_lock(&s->lock);
 	WRITE_ONCE(s->state, SCRUB_STOPPED);
 	cancel_work_sync(&s->work);
@@ -323,6 +328,7 @@ void scrub_start(struct mirror_set *ms, bool with_repair)
 	WRITE_ONCE(s->state, SCRUB_RUNNING);
 	queue_work(system_unbound_wq, &s->work);
 	mutex_unlock(&s->lock);
+	return 0;
 }
 
 void scrub_stop(struct mirror_set *ms)

@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Installs the Debian packages that a target needs, once. Groups: build, check, lab, bench, modules, debug. Leaves the system's initramfs alone.
+# Installs the Debian packages that a target needs, once. Groups: build, check, lint, lab, bench, modules, debug. Leaves the system's initramfs alone.
 set -euo pipefail
 build=(g++ cmake ninja-build pkg-config libboost-dev libqb-dev libcorosync-common-dev libcpg-dev libquorum-dev libdevmapper-dev libsystemd-dev
   libcli11-dev nlohmann-json3-dev libfmt-dev libgtest-dev libgmock-dev librapidcheck-dev)
 check=(dkms clang clang-format clang-tidy libclang-rt-14-dev shellcheck python3-minimal)
+lint=(coccinelle)
 lab=(qemu-system-x86 busybox-static kmod cpio iproute2 python3 corosync dmsetup lvm2 udev procps fio resource-agents linux-image-amd64 linux-image-6.12-amd64)
 modules=(make gcc linux-headers-amd64 linux-headers-6.12-amd64 sparse)
 debug=(bc bison flex libelf-dev libssl-dev)
@@ -14,12 +15,13 @@ for group in "$@"; do
   case $group in
     build) packages+=("${build[@]}") ;;
     check) packages+=("${check[@]}") ;;
+    lint) packages+=("${lint[@]}") ;;
     lab) packages+=("${lab[@]}") ;;
     bench) packages+=("${bench[@]}") ;;
     modules) packages+=("${modules[@]}") ;;
     debug) packages+=("${debug[@]}") ;;
     *)
-      echo "install-deps.sh: unknown group '$group': build, check, lab, bench, modules, debug" >&2
+      echo "install-deps.sh: unknown group '$group': build, check, lint, lab, bench, modules, debug" >&2
       exit 64
       ;;
   esac

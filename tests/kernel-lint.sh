@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The kernel's own checkpatch over the modules and the header they share with clogd. It comes from Debian's kernel source, once.
+# The kernel's own checkpatch and, if not `quick`, its Coccinelle scripts over the modules and the header they share with clogd. Both come from
+# Debian's kernel source, once.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${CLOGD_BUILD:-$PWD/build}
-folder=$build/checkpatch
+folder=$build/kernel-scripts
 if [ ! -e "$folder/checkpatch.pl" ]; then
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
@@ -13,10 +14,21 @@ if [ ! -e "$folder/checkpatch.pl" ]; then
     exit 1
   }
   dpkg-deb --fsys-tarfile "$work"/linux-source-6.1_*.deb | tar -xO ./usr/src/linux-source-6.1.tar.xz | xz -dc |
-    tar -x -C "$work" --wildcards 'linux-source-6.1/scripts/*checkpatch*' linux-source-6.1/scripts/spelling.txt
+    tar -x -C "$work" --wildcards 'linux-source-6.1/scripts/*checkpatch*' linux-source-6.1/scripts/spelling.txt 'linux-source-6.1/scripts/coccinelle/*'
   mkdir -p "$folder"
   mv "$work"/linux-source-6.1/scripts/* "$folder/"
 fi
 mapfile -t files < <(git ls-files 'dm-*/*.c' 'dm-*/*.h' proto/channel.h)
 perl "$folder/checkpatch.pl" --no-tree --quiet --terse --max-line-length=100 --file "${files[@]}" | grep -v '^total: 0 errors, 0 warnings' && exit 1
-exit 0
+[ "${1:-}" = quick ] && exit 0
+
+# As the kernel's scripts/coccicheck runs them; those that have no report mode say nothing.
+one() {
+  spatch -D report --no-show-diff --very-quiet --cocci-file "$1" --include-headers --dir dm-raid1-ext 2>/dev/null
+}
+export -f one
+found=$(find "$folder/coccinelle" -name '*.cocci' -print0 | xargs -0 grep -lZ 'virtual report' | xargs -0 -P "$(nproc)" -I{} bash -c 'one {}')
+[ -z "$found" ] || {
+  echo "$found"
+  exit 1
+}

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Formatting, clang-tidy, shellcheck, and two rules of the house. Prints what is wrong and fails. `lint.sh quick`: clang's analyzer does not
-# follow calls as deep (make check; make lint has it in full).
+# follow calls as deep, and Coccinelle is left out (make check; make lint has both in full).
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 build=${CLOGD_BUILD:-build}
@@ -24,5 +24,5 @@ depth=()
 [ "${1:-}" = quick ] && for word in -analyzer-config mode=shallow; do depth+=(--extra-arg=-Xclang "--extra-arg=$word"); done
 found=$(printf '%s\n' "${checked[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy --quiet "${depth[@]}" -p "$build" --warnings-as-errors='*' 2>/dev/null | grep -E 'error:|warning:')
 [ -z "$found" ] || { echo "$found"; status=1; }
-tests/kernel-lint.sh || status=1
+tests/kernel-lint.sh "${1:-}" || status=1
 exit $status

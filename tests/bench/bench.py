@@ -188,9 +188,31 @@ def target(lab):
         for depth in (1, 16):
             at_least(f"two nodes, 4 KiB random writes to disjoint halves, depth {depth}, sum: against cluster MD", m["shared", "two", depth] / m["md", "two", depth], 1.0)
         at_least("cold regions, every write marks: against cluster MD with its bitmap cold", m["shared", "cold"] / m["md", "cold"], 0.8)
+    plot(m, work)
     reads(lab, tables["ours"], mirror.sectors)
     for n in lab.nodes:
         n.run("rmmod dm_raid1_ext; true")
+
+
+def plot(m, work):
+    """Shares of the raw disk as bars, into build/bench/target.svg."""
+    kinds = [(kind, name, colour) for kind, name, colour in (("stock", "stock, `core`", "#9aa5b1"), ("ours", "ours, `core`", "#7fb3d5"), ("shared", "ours, `cluster`", "#1f618d"),
+                                                             ("md", "cluster MD", "#e59866")) if (kind, work[0][0]) in m]
+    bar, gap, left, scale = 18, 26, 250, 400
+    parts, y = [], 40
+    for i, (_, name, colour) in enumerate(kinds):
+        parts.append(f'<rect x="{left + 140 * i}" y="8" width="12" height="12" fill="{colour}"/><text x="{left + 140 * i + 18}" y="18">{name}</text>')
+    for name, *_ in work:
+        parts.append(f'<text x="{left - 10}" y="{y + bar * len(kinds) / 2 + 5}" text-anchor="end">{name}</text>')
+        for kind, _, colour in kinds:
+            share = m[kind, name] / m["raw", name]
+            parts.append(f'<rect x="{left}" y="{y}" width="{share * scale:.0f}" height="{bar - 3}" fill="{colour}"/><text x="{left + share * scale + 6:.0f}" y="{y + 12}">{share:.2f}</text>')
+            y += bar
+        y += gap
+    parts.append(f'<line x1="{left + scale}" y1="30" x2="{left + scale}" y2="{y - gap}" stroke="#333" stroke-dasharray="4"/><text x="{left + scale}" y="{y - 8}" text-anchor="middle">raw disk</text>')
+    with open(os.path.join(BUILD, "bench", "target.svg"), "w") as f:
+        f.write(f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + scale + 200}" height="{y}" font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="white"/>'
+                + "".join(parts) + "</svg>\n")
 
 
 def cold_writes(node, path):
@@ -400,6 +422,7 @@ def large(lab):
 
 
 def tell(lab):
+    os.makedirs(os.path.join(BUILD, "bench"), exist_ok=True)
     lab.start_cluster()
     only = os.environ.get("ONLY", "counts,first_copy,large_copy,writes,deaths,large,target,failures").split(",")
     for part in (counts, first_copy, large_copy, writes, deaths, large, target, failures):
@@ -407,7 +430,6 @@ def tell(lab):
             say(f"--- {part.__name__}")
             part(lab)
     folder = os.path.join(BUILD, "bench")
-    os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "results.json"), "w") as f:
         json.dump(results, f, indent=1)
     width = max(len(r["name"]) for r in results)
