@@ -640,9 +640,8 @@ static int mirror_message(struct dm_target *ti, unsigned int argc, char **argv, 
 			scrub_stop(ms);
 			return 0;
 		}
-		if (!strcasecmp(argv[1], "start") || !strcasecmp(argv[1], "repair")) {
+		if (!strcasecmp(argv[1], "start") || !strcasecmp(argv[1], "repair"))
 			return scrub_start(ms, !strcasecmp(argv[1], "repair"));
-		}
 	} else if (argc == 2 && !strcasecmp(argv[0], "fail")) {
 		leg = find_leg(ms, argv[1]);
 		if (leg && ms->cluster) {
