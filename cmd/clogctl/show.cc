@@ -109,6 +109,7 @@ std::string picture(const json& map, unsigned width, unsigned rows) {
     const auto regions = map["regions"].get<uint64_t>();
     const uint64_t cells = std::min<uint64_t>(regions, uint64_t{width} * rows);
     if (cells == 0) return {};
+    const uint64_t regions_per_cell = (regions + cells - 1) / cells;
     std::string cell(cells, '.');
     auto paint = [&](const json& ranges, char c) {
         for (const json& r : ranges) {
@@ -122,8 +123,7 @@ std::string picture(const json& map, unsigned width, unsigned rows) {
     for (const json& lease : map["recovering"]) paint(lease["regions"], static_cast<char>('0' + lease["node"].get<uint32_t>() % 10));
     std::string out;
     for (uint64_t at = 0; at < cells; at += width) out += fmt::format("{:>10} {}\n", at * regions / cells, cell.substr(at, width));
-    return out + fmt::format("each sign stands for {} region(s): . clean  d dirty here  x to be copied again  X never copied  0-9 being copied by that node\n",
-                             (regions + cells - 1) / cells);
+    return out + fmt::format("each sign stands for {} region(s): . clean  d dirty here  x to be copied again  X never copied  0-9 being copied by that node\n", regions_per_cell);
 }
 
 }  // namespace clogctl
