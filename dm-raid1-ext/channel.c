@@ -63,7 +63,7 @@ int channel_add(struct cluster_log *l)
 	r = xa_alloc_cyclic(&channel.logs, &id, l, xa_limit_32b, &channel.next_id, GFP_KERNEL);
 	l->id = id;
 	mutex_unlock(&channel.lock);
-	return r < 0 ? r : 0;
+	return min(r, 0); /* 1: the numbers have wrapped */
 }
 
 void channel_remove(struct cluster_log *l)
