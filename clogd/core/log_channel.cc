@@ -7,6 +7,7 @@
 // I4  The kernel writes only while its lease runs. It is renewed while this log is active, and is shorter than the time for which
 //     the others wait before they hand out what a lost node had marked.
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "clogd/core/log.hh"
@@ -69,7 +70,8 @@ void Log::record_lost() {
     RangeSet fresh = channel_.lost;
     fresh.remove(tainted_);
     fresh.remove(channel_.lost_told);
-    RangeSet recorded = channel_.lost.intersect(state_.raw);
+    // Where one leg alone is alive nothing can differ: that the others missed it is all there is to record.
+    RangeSet recorded = channel_.lost.intersect(std::popcount(state_.legs.alive()) == 1 ? state_.raw_on_disk() : state_.raw);
     if (!recorded.empty() && (!slot_ || slot_->clean())) {
         channel_.lost.remove(recorded);
         channel_.lost_told.remove(recorded);

@@ -52,7 +52,7 @@ class World final : public KernelHost {
         uint32_t to = 0;
         RangeSet left;
         std::deque<Region> first;
-        bool running = false, cancel = false;
+        bool running = false, pausing = false, cancel = false;
         Region current = 0;
     };
     struct DiskQueue {
@@ -176,6 +176,7 @@ class World final : public KernelHost {
         hot_ = rng_.chance(300);
         depth_ = static_cast<uint32_t>(rng_.between(1, 6));
         leg_failure_any_ = rng_.chance(300);
+        copy_pause_us_ = rng_.chance(300) ? 800'000 : 0;
         for (NodeId id = 1; id <= n; ++id) {
             auto node = std::make_unique<Node>();
             node->id = id;
@@ -698,7 +699,7 @@ class World final : public KernelHost {
     void next_copy(Node& node, const std::string& uuid) {
         size_t index = mirror_index(uuid);
         Copier& c = node.logs[index].copier;
-        if (c.running || c.left.empty()) return;
+        if (c.running || c.pausing || c.left.empty()) return;
         Region r = c.left.ranges(1).front().start;
         while (!c.first.empty()) {
             Region f = c.first.front();
@@ -720,7 +721,7 @@ class World final : public KernelHost {
         const uint32_t to = c.to;
         const std::vector<uint64_t>& source = m.legs[from];
         std::vector<uint64_t> content(source.begin() + r * kBlocksPerRegion, source.begin() + (r + 1) * kBlocksPerRegion);
-        after(rng_.between(300, 6000), daemon_guard(node, [this, id = node.id, uuid, index, r, content, from, to] {
+        after(rng_.between(300, 6'000), daemon_guard(node, [this, id = node.id, uuid, index, r, content, from, to] {
                   Node& me = *nodes_[id];
                   Copier& cc = me.logs[index].copier;
                   Mirror& mm = mirrors_[index];
@@ -741,7 +742,13 @@ class World final : public KernelHost {
                   feed(me, done);
                   if (!me.daemon) return;
                   if (cancelled) feed(me, ev::CopyIdle{uuid});
-                  next_copy(me, uuid);
+                  Copier& next = me.logs[index].copier;
+                  next.pausing = copy_pause_us_ > 0;
+                  if (!next.pausing) return next_copy(me, uuid);
+                  after(rng_.below(copy_pause_us_), daemon_guard(me, [this, id, uuid, index] {
+                            nodes_[id]->logs[index].copier.pausing = false;
+                            next_copy(*nodes_[id], uuid);
+                        }));
               }));
     }
     void act(Node& node, out::Drain& o) {
@@ -1207,7 +1214,7 @@ class World final : public KernelHost {
     std::map<NodeId, uint32_t> islands_;
     std::map<std::pair<NodeId, size_t>, Inflight> disk_inflight_;
     std::deque<LegWrite> leg_writes_;
-    uint64_t ring_seq_ = 0, write_ids_ = 0, chaos_until_ = 0;
+    uint64_t ring_seq_ = 0, write_ids_ = 0, chaos_until_ = 0, copy_pause_us_ = 0;  // before each region that is copied, at most: as a low rate has it
     uint32_t pids_ = 100, write_permille_ = 500, depth_ = 4;
     bool leg_failure_any_ = false, hot_ = false, quiet_ = false, done_ = false, disk_errors_ = false, copy_errors_ = false, slow_leg_ = false;
 };

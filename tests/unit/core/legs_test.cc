@@ -140,25 +140,11 @@ namespace {
 // One node with a log disk.
 struct Alone : Solo {
     Alone() {
-        Call c;
-        c.luid = 1;
-        c.uuid = "LVM-x";
-        c.channel = true;
-        c.seq = ++seq;
-        c.type = Request::ctr;
-        c.data = text("131072 clustered-disk /dev/log 1024 nosync");
-        step(ev::Call{c});
+        by_channel(Request::ctr, text("131072 clustered-disk /dev/log 1024 nosync"));
         open();
     }
     void open() {
-        Call c;
-        c.luid = 1;
-        c.uuid = "LVM-x";
-        c.channel = true;
-        c.legs = 2;
-        c.seq = ++seq;
-        c.type = Request::resume;
-        step(ev::Call{c});
+        by_channel(Request::resume, {}, 2);
         pass(200);
     }
     void close() {
@@ -192,6 +178,20 @@ TEST(Legs, APrimaryThatHasTheOnlyCopyStays) {
     s.say(ev::KernelLegs::failed, 1);
     EXPECT_EQ(s.state().legs.away, 0u);
     EXPECT_TRUE(s.noted("it is the primary, and 1 region(s) are not in sync"));
+}
+
+TEST(Legs, AWriteThatTheLastLegMissedEndsToo) {
+    Alone s;
+    s.say(ev::KernelLegs::forced, 1);
+    ASSERT_EQ(s.state().legs.away, 1u);
+    s.tell(ev::Regions::mark, {{3, 1}});
+    s.hold_writes = true;
+    s.tell(ev::Regions::lost, {{3, 1}});
+    EXPECT_TRUE(s.heard(CLOG_TOLD).empty());  // it is on no disk yet
+    for (int i = 0; i < 5; ++i) s.release_writes();
+    EXPECT_EQ(s.heard(CLOG_TOLD).ranges(), (std::vector<Range>{{3, 1}}));
+    EXPECT_TRUE(s.state().missed.contains(3));
+    EXPECT_EQ(s.state().unsynced_count(), 0u);  // nothing to copy it to
 }
 
 TEST(Legs, AMirrorThatIsClosedWithALegAwayRemembersIt) {

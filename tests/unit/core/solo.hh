@@ -141,7 +141,7 @@ struct Solo {
         return *cluster.logs().at("LVM-x");
     }
     // The same by the channel: a kernel that is told.
-    uint32_t by_channel(Request type, Bytes data = {}) {
+    uint32_t by_channel(Request type, Bytes data = {}, uint8_t legs = 0) {
         Call c;
         c.luid = 1;
         c.uuid = "LVM-x";
@@ -149,6 +149,7 @@ struct Solo {
         c.type = type;
         c.data = std::move(data);
         c.channel = true;
+        c.legs = legs;
         step(ev::Call{c});
         return seq;
     }
