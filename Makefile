@@ -32,7 +32,7 @@ check: $(BUILD)/.deps-modules $(BUILD)/.deps-build $(BUILD)/.deps-check $(BUILD)
 check-stories: $(BUILD)/.deps-modules $(BUILD)/.deps-build $(BUILD)/.deps-check $(BUILD)/.deps-lab ## every story on both kernels with both targets (an hour)
 	@CLOGD_BUILD=$(abspath $(BUILD)) tests/check.sh stories
 
-check-debug: $(BUILD)/.deps-lab $(BUILD)/.deps-modules ## the modules in a kernel with KASAN, lockdep, kmemleak (built once)
+check-debug: $(BUILD)/.deps-lab $(BUILD)/.deps-modules ## the modules in a kernel with KASAN, lockdep, kmemleak, failslab (built once)
 	@CLOGD_BUILD=$(abspath $(BUILD)) tests/check-debug.sh
 
 demo: build $(BUILD)/.deps-lab ## three real kernels share a mirror and lose a node in the middle of writing

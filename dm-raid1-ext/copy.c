@@ -2,7 +2,8 @@
 /*
  * Regions that are not in sync are copied from the primary to every other leg, several at once.
  * Only a write to a region that is being copied waits. What to copy: first what the log hands out,
- * then what this node's legs missed, once all of them are healthy again.
+ * then what this node's legs missed, once all of them are healthy again. In between, regions in
+ * sync of which some leg could not read everything (repair.c).
  */
 #include "mirror.h"
 
@@ -24,21 +25,20 @@ static void copy_ended(int read_err, unsigned long write_err, void *context)
 {
 	struct region_entry *e = context;
 	struct mirror_set *ms = e->ms;
+	enum leg_error error = e->repair ? LEG_READ_ERROR : LEG_SYNC_ERROR;
 	unsigned int i, bit = 0;
 	unsigned long flags;
 
 	if (read_err) {
-		DMERR_LIMIT("%s: the primary leg cannot be read, region %llu stays as it is",
-			    ms->legs[ms->copy_from].dev->name, e->index);
-		leg_fail(&ms->legs[ms->copy_from], LEG_SYNC_ERROR);
+		DMERR_LIMIT("%s: cannot be read, region %llu stays as it is",
+			    ms->legs[e->copy_from].dev->name, e->index);
+		leg_fail(&ms->legs[e->copy_from], error);
 	}
-	for (i = 0; i < ms->nr_legs; i++) {
-		if (i == ms->copy_from)
-			continue;
+	for_each_set_bit(i, &e->copy_to, ms->nr_legs) {
 		if (test_bit(bit++, &write_err)) {
 			DMERR_LIMIT("%s: region %llu cannot be written", ms->legs[i].dev->name,
 				    e->index);
-			leg_fail(&ms->legs[i], LEG_SYNC_ERROR);
+			leg_fail(&ms->legs[i], error);
 		}
 	}
 	e->copied_ok = !read_err && !write_err;
@@ -48,37 +48,17 @@ static void copy_ended(int read_err, unsigned long write_err, void *context)
 	wake_worker(ms);
 }
 
-static void start(struct mirror_set *ms, struct region_entry *e)
-{
-	struct dm_io_region from, to[MIRROR_MAX_LEGS - 1];
-	sector_t offset = (sector_t)e->index << ms->region_shift;
-	sector_t count = min_t(sector_t, ms->region_sectors, ms->ti->len - offset);
-	unsigned int i, n = 0;
-
-	if (!regions_step(ms, e, REGION_DRAINED)) {
-		WARN_ON_ONCE(1);
-		return;
-	}
-	from.bdev = ms->legs[ms->copy_from].dev->bdev;
-	from.sector = ms->legs[ms->copy_from].start + offset;
-	from.count = count;
-	for (i = 0; i < ms->nr_legs; i++) {
-		if (i == ms->copy_from)
-			continue;
-		to[n].bdev = ms->legs[i].dev->bdev;
-		to[n].sector = ms->legs[i].start + offset;
-		to[n].count = count;
-		n++;
-	}
-	dm_kcopyd_copy(ms->kcopyd, &from, n, to,
-		       ms->handle_errors ? 0 : BIT(DM_KCOPYD_IGNORE_ERROR), copy_ended, e);
-}
-
 static void end(struct mirror_set *ms, struct region_entry *e)
 {
 	bool ok = e->copied_ok;
 
-	if (ok) {
+	if (e->repair) {
+		/* Its content is what it was; only the mark that it may have had ends. */
+		ms->log->type->clear_region(ms->log, e->index);
+		if (ok)
+			atomic64_inc(&ms->regions_repaired);
+		ok = true;
+	} else if (ok) {
 		ms->log->type->set_region_sync(ms->log, e->index, 1);
 		/* So that a log on disk has it after a crash, too, once it is flushed. */
 		ms->log->type->clear_region(ms->log, e->index);
@@ -93,6 +73,38 @@ static void end(struct mirror_set *ms, struct region_entry *e)
 	regions_put(ms, e, !ok);
 	if (atomic_dec_and_test(&ms->copies))
 		wake_up(&ms->copies_ended);
+}
+
+static void start(struct mirror_set *ms, struct region_entry *e)
+{
+	struct dm_io_region from, to[MIRROR_MAX_LEGS - 1];
+	sector_t offset = (sector_t)e->index << ms->region_shift;
+	sector_t count = min_t(sector_t, ms->region_sectors, ms->ti->len - offset);
+	unsigned int i, n = 0;
+
+	if (!regions_step(ms, e, REGION_DRAINED)) {
+		WARN_ON_ONCE(1);
+		return;
+	}
+	/* A write that was under way has failed since: copied when the legs are well again. */
+	if (e->repair && ms->log->type->in_sync(ms->log, e->index, 1) != 1) {
+		e->repair = false;
+		e->copied_ok = false;
+		end(ms, e);
+		return;
+	}
+	from.bdev = ms->legs[e->copy_from].dev->bdev;
+	from.sector = ms->legs[e->copy_from].start + offset;
+	from.count = count;
+	for_each_set_bit(i, &e->copy_to, ms->nr_legs) {
+		to[n].bdev = ms->legs[i].dev->bdev;
+		to[n].sector = ms->legs[i].start + offset;
+		to[n].count = count;
+		n++;
+	}
+	dm_kcopyd_copy(ms->kcopyd, &from, n, to,
+		       ms->handle_errors || e->repair ? 0 : BIT(DM_KCOPYD_IGNORE_ERROR), copy_ended,
+		       e);
 }
 
 /* Is there anything left of this slice's share? */
@@ -156,7 +168,8 @@ static bool next_region(struct mirror_set *ms, u64 *index)
 	return next_missed(ms, index);
 }
 
-static void take_up(struct mirror_set *ms, u64 index)
+static void take_up(struct mirror_set *ms, u64 index, unsigned int from, unsigned long to,
+		    bool repair)
 {
 	struct region_entry *e = regions_get(ms, index);
 	struct region_bucket *b = region_bucket(ms, index);
@@ -168,6 +181,9 @@ static void take_up(struct mirror_set *ms, u64 index)
 		return;
 	}
 	now = !e->r.pending;
+	e->copy_from = from;
+	e->copy_to = to;
+	e->repair = repair;
 	spin_lock(&ms->lock);
 	list_del_init(&e->list);
 	if (now)
@@ -175,6 +191,11 @@ static void take_up(struct mirror_set *ms, u64 index)
 	spin_unlock(&ms->lock);
 	spin_unlock_irq(&b->lock);
 	atomic_inc(&ms->copies);
+}
+
+void copy_to_repair(struct mirror_set *ms, struct repair *repair)
+{
+	take_up(ms, repair->index, repair->good, repair->bad, true);
 }
 
 void copy_later(struct work_struct *work)
@@ -212,7 +233,8 @@ void copies_work(struct mirror_set *ms)
 			ms->rate_spent -= min_t(u64, ms->rate_spent, ms->region_sectors / 2);
 			break;
 		}
-		take_up(ms, index);
+		take_up(ms, index, ms->copy_from, (BIT(ms->nr_legs) - 1) & ~BIT(ms->copy_from),
+			false);
 	}
 	spin_lock_irq(&ms->lock);
 	list_splice_init(&ms->drained, &drained);

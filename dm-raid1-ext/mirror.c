@@ -138,6 +138,7 @@ static void mirror_work(struct work_struct *work)
 
 	mirror_failures(ms, &failures);
 	clear_idle(ms);
+	repairs_work(ms);
 	if (ms->cluster)
 		share_work(ms);
 	else
@@ -488,6 +489,7 @@ static void mirror_presuspend(struct dm_target *ti)
 		hold_bio(ms, bio);
 	wake_worker(ms);
 	scrub_pause(ms);
+	flush_workqueue(ms->wq); /* a worker that had not seen it yet may have taken up copies */
 	wait_event(ms->copies_ended, !atomic_read(&ms->copies));
 	if (ms->log->type->presuspend && ms->log->type->presuspend(ms->log))
 		DMWARN("the log's presuspend failed");
@@ -619,12 +621,13 @@ static int mirror_message(struct dm_target *ti, unsigned int argc, char **argv, 
 	struct leg *leg;
 
 	if (argc == 1 && !strcasecmp(argv[0], "stats")) {
-		DMEMIT("warm_writes %lld cold_writes %lld marks %lld clears %lld regions_copied %lld in_use %d missed %lld copying %d primary %u preferred %d rate_kib %llu legs_epoch %u",
+		DMEMIT("warm_writes %lld cold_writes %lld marks %lld clears %lld regions_copied %lld regions_repaired %lld in_use %d missed %lld copying %d primary %u preferred %d rate_kib %llu legs_epoch %u",
 		       atomic64_read(&ms->warm_writes), atomic64_read(&ms->cold_writes),
 		       atomic64_read(&ms->marks), atomic64_read(&ms->clears),
-		       atomic64_read(&ms->regions_copied), atomic_read(&ms->entries),
-		       atomic64_read(&ms->missed_count), atomic_read(&ms->copies), ms->primary,
-		       ms->preferred, (unsigned long long)ms->rate_kib, ms->agreed.epoch);
+		       atomic64_read(&ms->regions_copied), atomic64_read(&ms->regions_repaired),
+		       atomic_read(&ms->entries), atomic64_read(&ms->missed_count),
+		       atomic_read(&ms->copies), ms->primary, ms->preferred,
+		       (unsigned long long)ms->rate_kib, ms->agreed.epoch);
 		return 1;
 	}
 	if (argc == 1 && !strcasecmp(argv[0], "restore")) {

@@ -8,6 +8,7 @@
  *   copy.c     regions that are not in sync, several at once
  *   share.c    what other nodes have to say, with a cluster log
  *   scrub.c    regions in sync, compared while the mirror is in use
+ *   repair.c   what one leg cannot read is rewritten there
  *   regions.c  the regions in use, in a hash with one lock per bucket
  *   region.c   what one region may do next (pure)
  *   legs.c     health of the legs, the primary
@@ -54,9 +55,11 @@ struct leg {
 	struct dm_dev *dev;
 	sector_t start; /* on the device */
 	unsigned long error_types;
-	atomic_t errors; /* 0: healthy */
-	atomic_t reads;	 /* in flight */
-	sector_t next;	 /* where the last read ended: a sequential run stays on its leg */
+	atomic_t errors;      /* 0: healthy */
+	atomic_t reads;	      /* in flight */
+	sector_t next;	      /* where the last read ended: a sequential run stays on its leg */
+	atomic_t read_errors; /* that were borne (repair.c), */
+	unsigned long errors_since; /* jiffies */
 } ____cacheline_aligned_in_smp;
 
 /* A region that is in use: marked, written, waited for or copied. */
@@ -66,6 +69,9 @@ struct region_entry {
 	u64 index;
 	unsigned long used; /* jiffies of the last write */
 	bool copied_ok;
+	bool repair; /* copied though it is in sync */
+	u8 copy_from;
+	unsigned long copy_to;	 /* bits of legs */
 	struct bio_list waiting; /* writes, until the state changes */
 	struct list_head list;	 /* of the worker: marking, idle or drained */
 	struct mirror_set *ms;
@@ -74,6 +80,15 @@ struct region_entry {
 struct region_bucket {
 	spinlock_t lock;
 	struct hlist_head head;
+};
+
+#define MIRROR_REPAIRS 8
+
+/* A region that some legs could not read, and one that could. */
+struct repair {
+	u64 index;
+	unsigned int good;
+	unsigned long bad; /* bits */
 };
 
 enum scrub_state { SCRUB_IDLE, SCRUB_RUNNING, SCRUB_STOPPED, SCRUB_DONE };
@@ -89,7 +104,7 @@ struct scrub {
 	/* regions: */
 	u64 compared, differ, repaired, busy, not_in_sync, unreadable, found[SCRUB_LISTED];
 	u64 writes_seen;
-	unsigned long bad_legs; /* of the last look */
+	unsigned long legs, bad_legs; /* of the last look */
 	void *rooms[MIRROR_MAX_LEGS];
 };
 
@@ -148,13 +163,16 @@ struct mirror_set {
 	unsigned long rate_since;
 	struct delayed_work copy_later;
 
+	struct repair repairs[MIRROR_REPAIRS]; /* wait for the worker */
+	unsigned int nr_repairs;
+
 	struct scrub scrub;
 
 	struct mutex flush_lock;
 	bool flushed; /* the legs were, a moment ago */
 	struct bio *flush_bios;
 
-	atomic64_t warm_writes, cold_writes, marks, clears, regions_copied;
+	atomic64_t warm_writes, cold_writes, marks, clears, regions_copied, regions_repaired;
 
 	unsigned int nr_legs;
 	struct leg legs[];
@@ -163,7 +181,9 @@ struct mirror_set {
 /* Travels with each bio (dm_per_bio_data). */
 struct mirror_io {
 	struct region_entry *region; /* the write is counted there */
-	struct bvec_iter iter;	     /* of a read, to try it again */
+	struct bvec_iter iter;	     /* of a read, to try it again: before it went to a leg */
+	unsigned short flags;
+	int remaining;
 	atomic_t left;
 	unsigned long failed, sent; /* bits of legs */
 	u64 word;		    /* legs_word when it was sent */
@@ -281,7 +301,13 @@ bool share_may_begin(struct mirror_set *ms);
 /* copy.c */
 void copies_work(struct mirror_set *ms);
 void copy_missed(struct mirror_set *ms, u64 index);
+void copy_to_repair(struct mirror_set *ms, struct repair *repair);
 void copy_later(struct work_struct *work);
+
+/* repair.c */
+bool repair_bears(struct leg *leg);
+bool repair_ask(struct mirror_set *ms, u64 index, unsigned int good, unsigned long bad);
+void repairs_work(struct mirror_set *ms);
 
 /* scrub.c */
 void scrub_init(struct mirror_set *ms);

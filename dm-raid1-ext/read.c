@@ -2,7 +2,8 @@
 /*
  * Reads. A region that is in sync may be read from any leg: the preferred one, the one on which a
  * sequential run is, else the one with the fewest reads in flight. A region that is not in sync is
- * read from the primary alone. A read that fails is tried on the other legs.
+ * read from the primary alone. A read that fails is tried on the other legs, and what the leg could
+ * not read is rewritten there (repair.c).
  */
 #include "mirror.h"
 
@@ -49,6 +50,8 @@ static void aim(struct mirror_set *ms, struct bio *bio, struct leg *leg)
 
 	io->leg = leg - ms->legs;
 	io->iter = bio->bi_iter;
+	io->flags = bio->bi_flags;
+	io->remaining = atomic_read(&bio->__bi_remaining);
 	atomic_inc(&leg->reads);
 	WRITE_ONCE(leg->next, bio_end_sector(bio));
 	bio_set_dev(bio, leg->dev->bdev);
@@ -97,18 +100,44 @@ int mirror_map_read(struct mirror_set *ms, struct bio *bio)
 	return DM_MAPIO_REMAPPED;
 }
 
+static void do_not_read(struct mirror_set *ms, unsigned long legs)
+{
+	unsigned int i;
+
+	for_each_set_bit(i, &legs, ms->nr_legs)
+		leg_fail(&ms->legs[i], LEG_READ_ERROR);
+}
+
+/* A read that failed elsewhere has ended well. */
+static void made_good(struct mirror_set *ms, struct mirror_io *io)
+{
+	u64 index = dm_target_offset(ms->ti, io->iter.bi_sector) >> ms->region_shift;
+
+	if (!repair_ask(ms, index, io->leg, io->failed))
+		do_not_read(ms, io->failed);
+}
+
 int mirror_end_read(struct mirror_set *ms, struct bio *bio, blk_status_t *error)
 {
 	struct mirror_io *io = io_of(bio);
 	struct leg *leg = &ms->legs[io->leg];
 
 	atomic_dec(&leg->reads);
-	if (likely(!*error) || *error == BLK_STS_NOTSUPP || bio->bi_opf & REQ_RAHEAD)
+	if (likely(!*error)) {
+		if (unlikely(io->failed))
+			made_good(ms, io);
+		return DM_ENDIO_DONE;
+	}
+	if (*error == BLK_STS_NOTSUPP || bio->bi_opf & REQ_RAHEAD)
 		return DM_ENDIO_DONE;
 	DMERR_LIMIT("%s: a read failed, trying another leg", leg->dev->name);
 	io->failed |= BIT(io->leg);
-	leg_fail(leg, LEG_READ_ERROR);
+	if (!repair_bears(leg))
+		leg_fail(leg, LEG_READ_ERROR);
+	/* Also what a leg that splits bios has counted in it: it is to end once. */
 	bio->bi_iter = io->iter;
+	bio->bi_flags = io->flags;
+	atomic_set(&bio->__bi_remaining, io->remaining);
 	bio->bi_status = BLK_STS_OK;
 	queue_for_worker(ms, &ms->reads, bio);
 	return DM_ENDIO_INCOMPLETE;
@@ -155,6 +184,7 @@ void mirror_queued_reads(struct mirror_set *ms, struct bio_list *reads)
 		if (!leg) {
 			DMERR_LIMIT("sector %llu cannot be read: no leg has it",
 				    (unsigned long long)bio->bi_iter.bi_sector);
+			do_not_read(ms, io_of(bio)->failed);
 			bio_io_error(bio);
 			continue;
 		}

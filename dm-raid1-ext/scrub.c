@@ -6,7 +6,8 @@
  * also another node's, would have changed one of them meanwhile or made them equal.
  *
  * To repair, a region loses its sync and is copied like any other that did: from the primary, with
- * no write under way on any node. So a wrong verdict costs a copy, and nothing else.
+ * no write under way on any node. So a wrong verdict costs a copy, and nothing else. What a leg
+ * cannot read is rewritten there (repair.c).
  */
 #include <linux/delay.h>
 #include <linux/jhash.h>
@@ -124,7 +125,7 @@ static enum verdict look(struct mirror_set *ms, u64 index, sector_t offset, unsi
 static enum verdict compare(struct mirror_set *ms, u64 index, sector_t offset, unsigned int bytes)
 {
 	u32 sums[MIRROR_MAX_LEGS] = {}, before[MIRROR_MAX_LEGS] = {};
-	unsigned long legs = legs_in_use(ms);
+	unsigned long legs = ms->scrub.legs = legs_in_use(ms);
 	unsigned int tries, agreed = 0;
 	enum verdict verdict = SAME;
 
@@ -196,7 +197,6 @@ static void repair(struct mirror_set *ms, u64 index)
 static void note(struct mirror_set *ms, u64 index, enum verdict verdict, sector_t sector)
 {
 	struct scrub *s = &ms->scrub;
-	bool primary_bad = s->bad_legs & BIT(READ_ONCE(ms->primary));
 
 	switch (verdict) {
 	case SAME:
@@ -212,8 +212,9 @@ static void note(struct mirror_set *ms, u64 index, enum verdict verdict, sector_
 		s->unreadable++;
 		DMERR_LIMIT("%s: scrub: region %llu cannot be read at sector %llu from legs %#lx",
 			    dm_table_device_name(ms->ti->table), index, (u64)sector, s->bad_legs);
-		if (s->repair && !primary_bad)
-			repair(ms, index);
+		if (s->repair && s->bad_legs != s->legs &&
+		    repair_ask(ms, index, __ffs(s->legs & ~s->bad_legs), s->bad_legs))
+			s->repaired++;
 		return;
 	case DIFFERENT:
 		s->compared++;

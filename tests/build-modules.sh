@@ -15,17 +15,20 @@ for headers in ${KERNEL_TREE:-/lib/modules/*/build}; do # or one tree that was b
     *) release=$(cat "$headers/include/config/kernel.release") ;;
   esac
   folder=$build/modules/$release
-  mkdir -p "$folder/dm-raid1-ext" "$folder/proto"
-  cp -ru --preserve=timestamps dm-raid1-ext/. "$folder/dm-raid1-ext/"
+  mkdir -p "$folder/proto"
   cp -u --preserve=timestamps proto/channel.h "$folder/proto/"
-  log=$folder/build.log
-  if ! make -C "$headers" M="$folder/dm-raid1-ext" W=1 "${sparse[@]}" "$@" modules >"$log" 2>&1 || grep -q 'warning:' "$log"; then
-    echo "build-modules.sh: dm-raid1-ext for $release:" >&2
-    grep -E 'warning:|error:|Error' -A 3 "$log" >&2 || tail -n 20 "$log" >&2
-    exit 1
-  fi
-  cp -u "$folder"/dm-raid1-ext/*.ko "$folder/"
-  echo "built   $folder/{dm-log-cluster,dm-raid1-ext}.ko"
+  for module in dm-raid1-ext dm-mpath; do
+    mkdir -p "$folder/$module"
+    cp -ru --preserve=timestamps "$module/." "$folder/$module/"
+    log=$folder/$module.log
+    if ! make -C "$headers" M="$folder/$module" W=1 "${sparse[@]}" "$@" modules >"$log" 2>&1 || grep -q 'warning:' "$log"; then
+      echo "build-modules.sh: $module for $release:" >&2
+      grep -E 'warning:|error:|Error' -A 3 "$log" >&2 || tail -n 20 "$log" >&2
+      exit 1
+    fi
+    cp -u "$folder/$module"/*.ko "$folder/"
+  done
+  echo "built   $folder/{dm-log-cluster,dm-raid1-ext,dm-mpath}.ko"
   built=$((built + 1))
 done
 if [ $built -eq 0 ]; then

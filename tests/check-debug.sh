@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# make check-debug: the modules in a kernel with KASAN, lockdep, atomic-sleep checks, debug objects and kmemleak. The kernel is built from
-# Debian's source once (about ten minutes on two cores) and kept in build/debug-kernel.
+# make check-debug: the modules in a kernel with KASAN, lockdep, atomic-sleep checks, debug objects, kmemleak and failslab. The kernel is built
+# from Debian's source once (about ten minutes on two cores) and kept in build/debug-kernel.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${CLOGD_BUILD:-$PWD/build}
@@ -28,7 +28,7 @@ if [ ! -e "$folder/bzImage" ] || [ tests/debug-kernel/config -nt "$folder/bzImag
 fi
 CLOGD_BUILD=$build KERNEL_TREE=$folder/linux tests/build-modules.sh
 status=0
-for story in tests/lab/scenarios/14-*.py tests/lab/scenarios/16-*.py; do
+for story in tests/lab/scenarios/14-*.py tests/lab/scenarios/16-*.py tests/lab/scenarios/21-*.py; do
   [ -e "$story" ] || continue
   CLOGD_BUILD=$build CLOGD_LAB_DEBUG=$folder CLOGD_LAB_PATIENCE=5 python3 "$story" || status=1
 done

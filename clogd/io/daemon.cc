@@ -434,6 +434,8 @@ std::string Daemon::status() {
                        {"refused", cluster_.counters().refused},
                        {"malformed", cluster_.counters().malformed},
                        {"queued", group_->queued()}};
+    const RoundTrips trips = group_->round_trips();
+    out["messages"]["round_trips"] = {{"count", trips.count}, {"total_us", trips.total_us}, {"longest_us", trips.longest_us}};
     if (ulog_) {
         const auto& c = ulog_->counters();
         out["netlink"] = {{"received", c.received}, {"foreign", c.foreign}, {"malformed", c.malformed}, {"overflows", c.overflows}, {"unsent", c.unsent}};

@@ -4,7 +4,9 @@
 #include <corosync/cpg.h>
 #include <corosync/quorum.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <deque>
@@ -34,6 +36,7 @@ class Corosync final : public Group {
     void send(Bytes frame) override {
         if (!connected_) return;
         queue_.push_back(std::move(frame));
+        asked_.push_back(Clock::now());
         if (!offering_) flush();
     }
     void rejoin() override {
@@ -43,12 +46,25 @@ class Corosync final : public Group {
     }
     size_t queued() const override { return queue_.size(); }
     std::string trouble() const override { return connected_ ? std::string() : trouble_; }
+    RoundTrips round_trips() const override { return round_trips_; }
 
   private:
+    using Clock = std::chrono::steady_clock;
+
+    // Messages of one sender come back in the order in which they were sent.
+    void came_back() {
+        if (asked_.empty()) return;
+        const auto us = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - asked_.front()).count());
+        asked_.pop_front();
+        ++round_trips_.count;
+        round_trips_.total_us += us;
+        round_trips_.longest_us = std::max(round_trips_.longest_us, us);
+    }
     void connect() {
         cpg_model_v1_data_t model{};
-        model.cpg_deliver_fn = [](cpg_handle_t h, const cpg_name*, uint32_t node, uint32_t, void* data, size_t size) {
+        model.cpg_deliver_fn = [](cpg_handle_t h, const cpg_name*, uint32_t node, uint32_t pid, void* data, size_t size) {
             auto* bytes = static_cast<uint8_t*>(data);
+            if (node == self(h)->node_ && pid == static_cast<uint32_t>(::getpid())) self(h)->came_back();
             self(h)->callbacks_.event(ev::Deliver{node, Bytes(bytes, bytes + size)});
         };
         model.cpg_confchg_fn = [](cpg_handle_t h, const cpg_name*, const cpg_address* members, size_t n, const cpg_address* left, size_t left_n, const cpg_address*, size_t) {
@@ -80,8 +96,7 @@ class Corosync final : public Group {
             log(out::Level::error, "Corosync has no quorum provider: set 'provider: corosync_votequorum' in the quorum section of corosync.conf");
             return failed("Corosync's quorum service", CS_ERR_NOT_EXIST);
         }
-        unsigned int node = 0;
-        if ((r = cpg_local_get(cpg_, &node)) != CS_OK) return failed("Corosync's CPG service", r);
+        if ((r = cpg_local_get(cpg_, &node_)) != CS_OK) return failed("Corosync's CPG service", r);
         cpg_name name{};
         name.length = sizeof kGroupName - 1;
         std::memcpy(name.value, kGroupName, name.length);
@@ -92,8 +107,8 @@ class Corosync final : public Group {
         cpg_watch_.emplace(loop_, ::dup(cpg_fd));
         quorum_watch_.emplace(loop_, ::dup(quorum_fd));
         connected_ = true;
-        log(out::Level::info, fmt::format("connected to Corosync as node {}", node));
-        callbacks_.connected(node);
+        log(out::Level::info, fmt::format("connected to Corosync as node {}", node_));
+        callbacks_.connected(node_);
         if ((r = quorum_trackstart(quorum_, CS_TRACK_CHANGES | CS_TRACK_CURRENT)) != CS_OK) return failed("Corosync's quorum service", r);
         watch(*cpg_watch_, [this] { return cpg_dispatch(cpg_, CS_DISPATCH_ALL); });
         watch(*quorum_watch_, [this] { return quorum_dispatch(quorum_, CS_DISPATCH_ALL); });
@@ -128,6 +143,7 @@ class Corosync final : public Group {
         ++life_;
         connected_ = offering_ = false;
         queue_.clear();
+        asked_.clear();
         cpg_watch_.reset();
         quorum_watch_.reset();
         if (std::exchange(quorum_up_, false)) quorum_finalize(quorum_);
@@ -164,6 +180,9 @@ class Corosync final : public Group {
     quorum_handle_t quorum_ = 0;
     std::optional<asio::posix::stream_descriptor> cpg_watch_, quorum_watch_;
     std::deque<Bytes> queue_;
+    std::deque<Clock::time_point> asked_;  // of what is queued or under way
+    RoundTrips round_trips_;
+    unsigned int node_ = 0;
     std::string trouble_ = "not connected yet";
     uint64_t life_ = 0;
     bool connected_ = false, offering_ = false, cpg_up_ = false, quorum_up_ = false;
@@ -186,6 +205,7 @@ class Solo final : public Group {
     void rejoin() override {}
     size_t queued() const override { return 0; }
     std::string trouble() const override { return {}; }
+    RoundTrips round_trips() const override { return {}; }
 
   private:
     asio::io_context& loop_;

@@ -15,6 +15,11 @@
 
 namespace clogd::io {
 
+// From asking for a message to be sent to its delivery here, which every member's comes close to.
+struct RoundTrips {
+    uint64_t count = 0, total_us = 0, longest_us = 0;
+};
+
 class Group {
   public:
     virtual ~Group() = default;
@@ -22,6 +27,7 @@ class Group {
     virtual void rejoin() = 0;
     virtual size_t queued() const = 0;
     virtual std::string trouble() const = 0;  // why it is not connected; empty if it is
+    virtual RoundTrips round_trips() const = 0;
 };
 
 struct GroupCallbacks {

@@ -53,6 +53,13 @@ std::string legs_line(const json& log) {
     out.pop_back();
     return out + fmt::format("; epoch {}, {} region(s) missed\n", log.value("leg_epoch", 0), log.value("missed", 0));
 }
+
+std::string messages_take(const json& status) {
+    const json trips = status.value("/messages/round_trips"_json_pointer, json::object());
+    const double count = trips.value("count", 0.0);
+    if (count == 0) return {};
+    return fmt::format("; a message takes {:.1f} ms there and back, at most {:.1f} ms so far", trips.value("total_us", 0.0) / count / 1000, trips.value("longest_us", 0.0) / 1000);
+}
 }  // namespace
 
 std::string table(const json& s) {
@@ -65,7 +72,7 @@ std::string table(const json& s) {
     if (c.contains("trouble")) out += fmt::format("  {}\n", c["trouble"].get<std::string>());
     out += "nodes:";
     for (const json& n : s["nodes"]) out += fmt::format(" {}{}", n["id"].get<uint32_t>(), n.value("clogd", false) ? "" : n.value("up", false) ? " (without clogd)" : " (down)");
-    out += "\n";
+    out += messages_take(s) + "\n";
     if (s["logs"].empty()) return out + "no log is in use\n";
     for (const json& l : s["logs"]) {
         out += fmt::format("\nlog {}  {}{}\n", l["uuid"].get<std::string>(), l["phase"].get<std::string>(),

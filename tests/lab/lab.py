@@ -119,6 +119,26 @@ def initramfs(release, folder):
     return path
 
 
+def unpacked(release):
+    """The kernel as the emulator starts it soonest: an emulated CPU takes seconds to unpack it. Once per kernel."""
+    packed, path = f"/boot/vmlinuz-{release}", os.path.join(BUILD, "lab", f"vmlinux-{release}")
+    if os.path.exists(path):
+        return path
+    with open(packed, "rb") as f:
+        image = f.read()
+    for magic, command in ((b"\xfd7zXZ\0", ("xz", "-dc", "--single-stream")), (b"\x28\xb5\x2f\xfd", ("zstd", "-dcq"))):
+        at = image.find(magic)
+        if at < 0 or not shutil.which(command[0]):
+            continue
+        plain = subprocess.run(command, input=image[at:], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+        if plain.startswith(b"\x7fELF"):
+            with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False) as f:
+                f.write(plain)
+            os.replace(f.name, path)
+            return path
+    return packed
+
+
 def kvm_works(image, ramfs):
     """/dev/kvm may be there and still not run a stock kernel, so a real boot decides; once per machine."""
     verdict = os.path.join(BUILD, "lab", "kvm")
@@ -486,12 +506,13 @@ class Lab:
             self.target = "mirror-ext"  # the kernel's own is built in
         else:
             self.kernel = kernel or default_kernel()
-            self.image = f"/boot/vmlinuz-{self.kernel}"
             self.target = "mirror"
         self.ours = os.environ.get("CLOGD_LAB_TARGET") == "ours"  # dm-raid1-ext and dm-log-cluster, not the stock target
         self.name = name or os.path.basename(sys.argv[0]).removesuffix(".py")
         root = os.path.join(BUILD, "lab")
         os.makedirs(root, exist_ok=True)
+        if not DEBUG_KERNEL:
+            self.image = unpacked(self.kernel)
         self.folder = tempfile.mkdtemp(prefix=f"{self.name}-", dir=root)
         self.sockets = tempfile.mkdtemp(prefix="clogd-lab-")
         self.netns = f"clogd-lab-{os.getpid()}-{os.path.basename(self.folder)[-4:]}"

@@ -27,10 +27,6 @@ def legs(node, mirror):
     return [leg["state"] for leg in node.log_status(mirror)["legs"]]
 
 
-def restore(node, mirror):
-    node.run(f"dmsetup message {mirror.name} 0 restore")
-
-
 def agreed(lab, mirror, *states):
     wait_for(f"legs {', '.join(states)} on every node", lambda: all(legs(n, mirror) == list(states) for n in lab.nodes if n.alive()))
 
@@ -65,7 +61,7 @@ def tell(lab):
     mirror.create()
     agreed(lab, mirror, "away", "alive")
     one.expect(one.load("write", mirror.path, seconds=3, from_mib=20, span_mib=4, verify=True, base=1 << 32)(), "writes after the crash")
-    restore(two, mirror)
+    mirror.message("restore", two)
     agreed(lab, mirror, "alive", "alive")
     mirror.wait_sync()
     copied = sum(n.log_status(mirror)["counters"]["regions_copied"] for n in lab.nodes)
@@ -110,7 +106,7 @@ def tell(lab):
         lab.fail_disk(leg)
         agreed(lab, mirror, *states)
         lab.restore_disk(leg)
-        restore(one, mirror)
+        mirror.message("restore", one)
         agreed(lab, mirror, "alive", "alive")
         one.expect(load(), f"writes while {leg} fails and returns")
         mirror.wait_sync()
@@ -124,7 +120,7 @@ def tell(lab):
     lab.restore_disk("leg1")
     mirror.create()
     agreed(lab, mirror, "alive", "away")
-    restore(one, mirror)
+    mirror.message("restore", one)
     agreed(lab, mirror, "alive", "alive")
     mirror.wait_sync()
     mirror.check_legs()

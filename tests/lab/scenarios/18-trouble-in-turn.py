@@ -43,7 +43,7 @@ def primary_fails_during_the_first_copy(lab, mirror):
         raise LabError("not just the regions that are not in sync cannot be read")
     lab.restore_disk("leg0")
     for node in lab.nodes:
-        node.run(f"dmsetup message {mirror.name} 0 restore")
+        mirror.message("restore", node)
     mirror.wait_sync()
     mirror.check_legs()
 

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Which group, and which of its paths. A group is left when none of its paths takes I/O, or when it
+ * is told to be. Groups that are bypassed come last.
+ */
+#include "mpath.h"
+
+static struct mpath_path *choose_in(struct group *group, u32 bytes, u64 now)
+{
+	struct select_io io = { .bytes = bytes, .cpu = raw_smp_processor_id(), .now = now };
+	struct select_path *p = select_choose(group->selector, &group->select, group->paths, &io);
+
+	return p ? container_of(p, struct mpath_path, select) : NULL;
+}
+
+/* The lock is held. */
+static void enter(struct mpath *m, struct group *group)
+{
+	if (m->current_group == group)
+		return;
+	WRITE_ONCE(m->current_group, group);
+	WRITE_ONCE(m->readiness, m->handler ? READY_WANTED : READY);
+	m->init_count = 0;
+}
+
+/* Without the current group: the first that has a path. The lock is held. */
+static struct mpath_path *look_around(struct mpath *m, u32 bytes, u64 now)
+{
+	struct group *group = m->next_group;
+	struct mpath_path *path;
+	int bypassed;
+
+	WRITE_ONCE(m->next_group, NULL);
+	path = group ? choose_in(group, bytes, now) : NULL;
+	if (!path) {
+		group = m->current_group;
+		path = group ? choose_in(group, bytes, now) : NULL;
+	}
+	for (bypassed = 0; !path && bypassed <= 1; bypassed++) {
+		list_for_each_entry(group, &m->groups, list) {
+			if (group->bypassed != bypassed)
+				continue;
+			path = choose_in(group, bytes, now);
+			if (!path)
+				continue;
+			/* Do not hammer controllers that had nothing ready a moment ago. */
+			if (bypassed)
+				m->again_later = true;
+			break;
+		}
+	}
+	if (path)
+		enter(m, path->group);
+	else
+		WRITE_ONCE(m->current_group, NULL);
+	return path;
+}
+
+/*
+ * The path for so many bytes, or NULL. The hardware of its group may not be ready yet
+ * (m->readiness).
+ */
+struct mpath_path *mpath_choose(struct mpath *m, u32 bytes, u64 now)
+{
+	struct group *group = READ_ONCE(m->current_group);
+	struct mpath_path *path = NULL;
+	unsigned long flags;
+
+	if (likely(group && !READ_ONCE(m->next_group))) {
+		path = choose_in(group, bytes, now);
+		if (likely(path))
+			return path;
+	}
+	spin_lock_irqsave(&m->lock, flags);
+	if (atomic_read(&m->valid_paths)) {
+		path = look_around(m, bytes, now);
+	} else {
+		WRITE_ONCE(m->current_group, NULL);
+		if (m->readiness == READY_WANTED) /* there is nothing to make ready */
+			WRITE_ONCE(m->readiness, READY);
+	}
+	spin_unlock_irqrestore(&m->lock, flags);
+	return path;
+}
+
+bool mpath_wants_time(struct mpath *m)
+{
+	struct group *group = READ_ONCE(m->current_group);
+
+	return !group || group->selector->timed;
+}
+
+void group_bypass(struct group *group, bool bypass)
+{
+	struct mpath *m = group->m;
+	unsigned long flags;
+
+	spin_lock_irqsave(&m->lock, flags);
+	group->bypassed = bypass;
+	WRITE_ONCE(m->current_group, NULL);
+	spin_unlock_irqrestore(&m->lock, flags);
+	queue_work(mpath_wq, &m->event);
+}
+
+/* At the next I/O; no group is bypassed any more. */
+void group_switch(struct mpath *m, struct group *group)
+{
+	struct group *other;
+	unsigned long flags;
+
+	spin_lock_irqsave(&m->lock, flags);
+	list_for_each_entry(other, &m->groups, list)
+		other->bypassed = false;
+	WRITE_ONCE(m->current_group, NULL);
+	WRITE_ONCE(m->next_group, group);
+	spin_unlock_irqrestore(&m->lock, flags);
+	queue_work(mpath_wq, &m->event);
+}
+
+struct group *group_numbered(struct mpath *m, u32 number)
+{
+	struct group *group;
+
+	list_for_each_entry(group, &m->groups, list)
+		if (group->number == number)
+			return group;
+	return NULL;
+}
+
+/* Request-based: would a request have to wait? One path that is not busy is enough. */
+bool mpath_busy(struct mpath *m)
+{
+	struct group *group = READ_ONCE(m->next_group) ?: READ_ONCE(m->current_group);
+	bool any = false;
+	struct mpath_path *path;
+
+	if (READ_ONCE(m->initialising))
+		return true;
+	/* blk-mq is told by the mapping to come again later. */
+	if (!atomic_read(&m->valid_paths) || !group)
+		return false;
+	list_for_each_entry(path, &group->all, list) {
+		if (!READ_ONCE(path->select.usable))
+			continue;
+		if (!blk_lld_busy(path_queue(path)))
+			return false;
+		any = true;
+	}
+	return any;
+}

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Bios and requests on their way down a path and back. An error that is the path's, and not the
+ * disk's, fails the path, and the I/O goes down another. Where there is none it waits, fails, or
+ * goes back to the core, which sends it to the next table.
+ */
+#include <linux/ktime.h>
+
+#include "mpath.h"
+
+static u64 time_for(struct mpath *m)
+{
+	return mpath_wants_time(m) ? ktime_get_ns() : 0;
+}
+
+static void begin(struct mpath_io *io, struct mpath_path *path, u32 bytes, u64 now)
+{
+	io->path = path;
+	io->bytes = bytes;
+	io->began = now;
+	select_began(&path->select, bytes, now);
+}
+
+static void end(struct mpath_io *io)
+{
+	struct mpath_path *path = io->path;
+	struct group *group = path->group;
+
+	select_ended(group->selector, &group->select, &path->select, io->bytes, io->began,
+		     group->selector->timed ? ktime_get_ns() : 0);
+	io->path = NULL;
+}
+
+/* Suspended, and the core takes I/O back. */
+static bool pushes_back(struct mpath *m)
+{
+	return dm_noflush_suspending(m->ti);
+}
+
+/* May I/O go to the group that was chosen? If not, its handler is called. */
+static bool ready(struct mpath *m)
+{
+	if (likely(READ_ONCE(m->readiness) == READY))
+		return true;
+	if (READ_ONCE(m->readiness) == READY_WANTED)
+		handler_init(m);
+	return false;
+}
+
+/* ---- bios ---- */
+
+static void remember(struct mpath_bio *mb, struct bio *bio)
+{
+	mb->iter = bio->bi_iter;
+	mb->bdev = bio->bi_bdev;
+	mb->opf = bio->bi_opf;
+	mb->flags = bio->bi_flags;
+	mb->remaining = atomic_read(&bio->__bi_remaining);
+}
+
+/* As if it had never been sent. */
+static void restore(struct mpath_bio *mb, struct bio *bio)
+{
+	bio->bi_iter = mb->iter;
+	bio->bi_bdev = mb->bdev;
+	bio->bi_opf = mb->opf;
+	bio->bi_flags = mb->flags;
+	atomic_set(&bio->__bi_remaining, mb->remaining);
+	bio->bi_status = BLK_STS_OK;
+}
+
+static struct mpath_bio *of(struct bio *bio)
+{
+	return dm_per_bio_data(bio, sizeof(struct mpath_bio));
+}
+
+static void wait(struct mpath *m, struct bio *bio)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&m->lock, flags);
+	bio_list_add(&m->waiting, bio);
+	spin_unlock_irqrestore(&m->lock, flags);
+}
+
+/* DM_MAPIO_* for a bio that is as it came. */
+static int send(struct mpath *m, struct bio *bio)
+{
+	u64 now = time_for(m);
+	struct mpath_path *path = mpath_choose(m, bio->bi_iter.bi_size, now);
+
+	if (unlikely(!path)) {
+		unsigned long flags;
+		bool queues;
+
+		spin_lock_irqsave(&m->lock, flags);
+		queues = m->no_path == NO_PATH_QUEUES;
+		if (queues)
+			bio_list_add(&m->waiting, bio);
+		spin_unlock_irqrestore(&m->lock, flags);
+		if (queues)
+			return DM_MAPIO_SUBMITTED;
+		return pushes_back(m) ? DM_MAPIO_REQUEUE : DM_MAPIO_KILL;
+	}
+	if (unlikely(!ready(m))) {
+		wait(m, bio);
+		/* It may have become ready before this one began to wait. */
+		if (READ_ONCE(m->readiness) == READY)
+			queue_work(mpath_wq, &m->resubmit);
+		return DM_MAPIO_SUBMITTED;
+	}
+	begin(&of(bio)->io, path, bio->bi_iter.bi_size, now);
+	bio->bi_status = BLK_STS_OK;
+	bio_set_dev(bio, path->dev->bdev);
+	bio->bi_opf |= REQ_FAILFAST_TRANSPORT;
+	return DM_MAPIO_REMAPPED;
+}
+
+int mpath_map_bio(struct dm_target *ti, struct bio *bio)
+{
+	struct mpath_bio *mb = of(bio);
+
+	mb->io.path = NULL;
+	remember(mb, bio);
+	return send(ti->private, bio);
+}
+
+/* By the worker: everything that waits looks for a path again. */
+void mpath_resubmit(struct work_struct *work)
+{
+	struct mpath *m = container_of(work, struct mpath, resubmit);
+	struct bio_list waiting;
+	struct blk_plug plug;
+	struct bio *bio;
+
+	spin_lock_irq(&m->lock);
+	if (m->readiness == READY_WANTED)
+		handler_init_locked(m);
+	if (m->readiness != READY) { /* whoever makes it ready asks again */
+		spin_unlock_irq(&m->lock);
+		return;
+	}
+	waiting = m->waiting;
+	bio_list_init(&m->waiting);
+	spin_unlock_irq(&m->lock);
+	blk_start_plug(&plug);
+	while ((bio = bio_list_pop(&waiting))) {
+		restore(of(bio), bio);
+		switch (send(m, bio)) {
+		case DM_MAPIO_KILL:
+			bio_io_error(bio);
+			break;
+		case DM_MAPIO_REQUEUE:
+			bio->bi_status = BLK_STS_DM_REQUEUE;
+			bio_endio(bio);
+			break;
+		case DM_MAPIO_REMAPPED:
+			submit_bio_noacct(bio);
+			break;
+		}
+	}
+	blk_finish_plug(&plug);
+}
+
+int mpath_end_bio(struct dm_target *ti, struct bio *bio, blk_status_t *error)
+{
+	struct mpath *m = ti->private;
+	struct mpath_io *io = &of(bio)->io;
+	struct mpath_path *path = io->path;
+	unsigned long flags;
+
+	if (path)
+		end(io);
+	if (!*error || !blk_path_error(*error) || *error == BLK_STS_DM_REQUEUE)
+		return DM_ENDIO_DONE;
+	if (path)
+		path_fail(path, PATH_ERROR);
+	spin_lock_irqsave(&m->lock, flags);
+	if (!atomic_read(&m->valid_paths) && m->no_path == NO_PATH_FAILS) {
+		spin_unlock_irqrestore(&m->lock, flags);
+		if (pushes_back(m))
+			return DM_ENDIO_REQUEUE;
+		*error = BLK_STS_IOERR;
+		return DM_ENDIO_DONE;
+	}
+	bio_list_add(&m->waiting, bio);
+	spin_unlock_irqrestore(&m->lock, flags);
+	queue_work(mpath_wq, &m->resubmit);
+	return DM_ENDIO_INCOMPLETE;
+}
+
+/* ---- requests ---- */
+
+static bool requests_wait(struct mpath *m)
+{
+	return READ_ONCE(m->no_path) == NO_PATH_QUEUES || pushes_back(m);
+}
+
+int mpath_map_request(struct dm_target *ti, struct request *rq, union map_info *context,
+		      struct request **clone)
+{
+	struct mpath *m = ti->private;
+	struct mpath_io *io = context->ptr;
+	u32 bytes = blk_rq_bytes(rq);
+	u64 now = time_for(m);
+	struct mpath_path *path = mpath_choose(m, bytes, now);
+
+	if (unlikely(!path))
+		return requests_wait(m) ? DM_MAPIO_DELAY_REQUEUE : DM_MAPIO_KILL;
+	if (unlikely(!ready(m)))
+		return DM_MAPIO_DELAY_REQUEUE;
+	*clone = blk_mq_alloc_request(path_queue(path), rq->cmd_flags | REQ_NOMERGE,
+				      BLK_MQ_REQ_NOWAIT);
+	if (IS_ERR(*clone)) {
+		*clone = NULL;
+		if (blk_queue_dying(path_queue(path))) {
+			handler_give_up(path);
+			return DM_MAPIO_DELAY_REQUEUE;
+		}
+		/* Not DELAY_REQUEUE: so blk-mq learns that the queue is busy, and merges. */
+		return DM_MAPIO_REQUEUE;
+	}
+	(*clone)->bio = NULL;
+	(*clone)->biotail = NULL;
+	(*clone)->cmd_flags |= REQ_FAILFAST_TRANSPORT;
+	begin(io, path, bytes, now);
+	return DM_MAPIO_REMAPPED;
+}
+
+/* `context`: the core could not use the clone. */
+void mpath_release_request(struct request *clone, union map_info *context)
+{
+	if (unlikely(context)) {
+		struct mpath_io *io = context->ptr;
+
+		if (io && io->path)
+			end(io);
+	}
+	blk_mq_free_request(clone);
+}
+
+int mpath_end_request(struct dm_target *ti, struct request *clone, blk_status_t error,
+		      union map_info *context)
+{
+	struct mpath *m = ti->private;
+	struct mpath_io *io = context->ptr;
+	struct mpath_path *path = io->path;
+	int r = DM_ENDIO_DONE;
+
+	if (path)
+		end(io);
+	if (!error || !blk_path_error(error))
+		return r;
+	r = error == BLK_STS_RESOURCE ? DM_ENDIO_DELAY_REQUEUE : DM_ENDIO_REQUEUE;
+	if (path)
+		path_fail(path, PATH_ERROR);
+	if (!atomic_read(&m->valid_paths) && !requests_wait(m))
+		r = DM_ENDIO_DONE; /* with the error that it has */
+	return r;
+}
+
+/* ---- both ---- */
+
+void mpath_run_waiting(struct mpath *m)
+{
+	if (m->queue_mode == DM_TYPE_REQUEST_BASED)
+		dm_mq_kick_requeue_list(dm_table_get_md(m->ti->table));
+	else
+		queue_work(mpath_wq, &m->resubmit);
+}
+
+/* `save`: for as long as the map is suspended. */
+void mpath_set_no_path(struct mpath *m, enum no_path policy, bool save)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&m->lock, flags);
+	if (save)
+		m->no_path_saved = m->no_path;
+	else if (policy == NO_PATH_FAILS)
+		m->no_path_saved = policy; /* it was said while suspended, and holds after it */
+	WRITE_ONCE(m->no_path, policy);
+	spin_unlock_irqrestore(&m->lock, flags);
+	if (policy == NO_PATH_FAILS) {
+		dm_table_run_md_queue_async(m->ti->table);
+		mpath_run_waiting(m);
+	}
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+/* dmsetup message <map> 0 ... */
+#include "mpath.h"
+
+static struct mpath_path *path_of(struct mpath *m, const char *device)
+{
+	struct group *group;
+	struct mpath_path *path;
+	dev_t number;
+
+	if (compat_device_number(device, &number))
+		return NULL;
+	list_for_each_entry(group, &m->groups, list)
+		list_for_each_entry(path, &group->all, list)
+			if (path->dev->bdev->bd_dev == number)
+				return path;
+	return NULL;
+}
+
+/* To each path with that device: it may be there more than once. */
+static int to_path(struct mpath *m, const char *device, void (*what)(struct mpath_path *path))
+{
+	struct mpath_path *found = path_of(m, device), *path;
+	struct group *group;
+
+	if (!found) {
+		DMWARN("%s: message: no path is called %s", map_name(m), device);
+		return -EINVAL;
+	}
+	list_for_each_entry(group, &m->groups, list)
+		list_for_each_entry(path, &group->all, list)
+			if (path->dev->bdev->bd_dev == found->dev->bdev->bd_dev)
+				what(path);
+	return 0;
+}
+
+static void fail(struct mpath_path *path)
+{
+	path_fail(path, PATH_FAIL);
+}
+
+static int to_group(struct mpath *m, const char *number, const char *what)
+{
+	struct group *group;
+	unsigned int n;
+
+	group = kstrtouint(number, 10, &n) ? NULL : group_numbered(m, n);
+	if (!group) {
+		DMWARN("%s: message: %s: there is no priority group '%s', only 1 to %u",
+		       map_name(m), what, number, m->nr_groups);
+		return -EINVAL;
+	}
+	if (!strcasecmp(what, "switch_group"))
+		group_switch(m, group);
+	else
+		group_bypass(group, !strcasecmp(what, "disable_group"));
+	return 0;
+}
+
+static int obey(struct mpath *m, unsigned int argc, char **argv)
+{
+	if (argc == 1 && !strcasecmp(argv[0], "queue_if_no_path")) {
+		mpath_set_no_path(m, NO_PATH_QUEUES, false);
+		mpath_watch_no_path(m);
+		return 0;
+	}
+	if (argc == 1 && !strcasecmp(argv[0], "fail_if_no_path")) {
+		mpath_set_no_path(m, NO_PATH_FAILS, false);
+		del_timer_sync(&m->no_path_timer);
+		return 0;
+	}
+	if (argc == 2 && !strcasecmp(argv[0], "fail_path"))
+		return to_path(m, argv[1], fail);
+	if (argc == 2 && !strcasecmp(argv[0], "reinstate_path"))
+		return to_path(m, argv[1], path_reinstate);
+	if (argc == 2 &&
+	    (!strcasecmp(argv[0], "disable_group") || !strcasecmp(argv[0], "enable_group") ||
+	     !strcasecmp(argv[0], "switch_group")))
+		return to_group(m, argv[1], argv[0]);
+	DMWARN("%s: message '%s%s%s' is not known: queue_if_no_path, fail_if_no_path, fail_path <device>, reinstate_path <device>, disable_group <n>, enable_group <n>, switch_group <n>",
+	       map_name(m), argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
+	return -EINVAL;
+}
+
+int mpath_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
+		  unsigned int maxlen)
+{
+	struct mpath *m = ti->private;
+	int r;
+
+	mutex_lock(&m->mutex);
+	r = dm_suspended(ti) ? -EBUSY : obey(m, argc, argv);
+	mutex_unlock(&m->mutex);
+	return r;
+}

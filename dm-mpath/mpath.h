@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The multipath target, as its own files see it.
+ *
+ *   target.c    the target: what device-mapper calls
+ *   table.c     the line of the table
+ *   status.c    what the target says of itself
+ *   message.c   what it is told
+ *   io.c        bios and requests on their way down and back
+ *   groups.c    which group and which of its paths
+ *   paths.c     paths fail and return
+ *   handler.c   SCSI hardware handlers
+ *   select*.c   which path of a group (pure)
+ *   path.c      what one path may do next (pure)
+ *
+ * Locks: `lock` is held for every change of a path's state, of the current group and of what waits.
+ * The choice of a path takes none while the current group has a path and its hardware is ready.
+ * `mutex` serialises messages with suspend and resume.
+ */
+#ifndef DM_MPATH_H
+#define DM_MPATH_H
+
+#include <linux/atomic.h>
+#include <linux/blk-mq.h>
+#include <linux/blkdev.h>
+#include <linux/device-mapper.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/timer.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include "compat/compat.h"
+#include "path.h"
+#include "select.h"
+
+#define DM_MSG_PREFIX "mpath"
+
+#define INIT_DELAY_DEFAULT_MS 2000
+#define INIT_DELAY_UNSET U32_MAX /* then 2 s, and the status does not name it */
+
+struct group;
+struct mpath;
+
+struct mpath_path {
+	struct mpath *m;
+	struct group *group;
+	struct dm_dev *dev;
+	u8 state; /* enum path_state; `m->lock` */
+	u32 failures;
+	struct select_path select;
+	struct delayed_work activate;
+	struct list_head list; /* of the group, as the table has it */
+};
+
+struct group {
+	struct mpath *m;
+	u32 number; /* from 1 */
+	bool bypassed;
+	const struct selector *selector;
+	struct select_group select;
+	struct select_paths *paths; /* to choose from */
+	struct list_head all;
+	struct list_head list; /* of the map */
+};
+
+/* What to do with I/O for which there is no path. */
+enum no_path { NO_PATH_FAILS, NO_PATH_QUEUES };
+
+/* Is the hardware of the current group ready for I/O? */
+enum readiness {
+	READY,
+	READY_WANTED, /* its handler is to be called; I/O waits */
+	READYING,     /* it was called */
+};
+
+struct mpath {
+	struct dm_target *ti;
+	enum dm_queue_mode queue_mode;
+	struct list_head groups;
+	u32 nr_groups;
+
+	spinlock_t lock;
+	struct group *current_group;
+	struct group *next_group; /* asked for by a message; at the next I/O */
+	atomic_t valid_paths;
+	enum no_path no_path, no_path_saved; /* saved while suspended */
+	struct timer_list no_path_timer;
+	struct bio_list waiting; /* bios without a path */
+	struct work_struct resubmit;
+
+	/* the hardware handler */
+	char *handler;
+	char *handler_params;
+	bool retain_attached;
+	enum readiness readiness;
+	bool again_later; /* the next call of the handler waits a while */
+	bool no_new_init; /* suspended */
+	u32 init_retries, init_delay_ms, init_count;
+	u32 initialising; /* paths */
+	wait_queue_head_t initialised;
+
+	struct work_struct event;
+	struct mutex mutex;
+};
+
+/* Travels with each bio or request. */
+struct mpath_io {
+	struct mpath_path *path;
+	u32 bytes;
+	u64 began;
+};
+
+/* Behind it, with a bio: what it was before it went to a path. */
+struct mpath_bio {
+	struct mpath_io io;
+	struct bvec_iter iter;
+	struct block_device *bdev;
+	blk_opf_t opf;
+	unsigned short flags;
+	int remaining;
+};
+
+extern struct workqueue_struct *mpath_wq, *mpath_handler_wq;
+extern unsigned long mpath_no_path_timeout_s;
+
+static inline bool path_usable(const struct mpath_path *path)
+{
+	return path_takes_io(path->state);
+}
+
+static inline struct request_queue *path_queue(const struct mpath_path *path)
+{
+	return bdev_get_queue(path->dev->bdev);
+}
+
+static inline const char *map_name(const struct mpath *m)
+{
+	return dm_table_device_name(m->ti->table);
+}
+
+/* table.c */
+struct mpath *mpath_create(struct dm_target *ti, unsigned int argc, char **argv);
+void mpath_destroy(struct mpath *m);
+
+/* status.c */
+void mpath_status(struct dm_target *ti, status_type_t type, unsigned int status_flags, char *result,
+		  unsigned int maxlen);
+
+/* message.c */
+int mpath_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
+		  unsigned int maxlen);
+
+/* io.c */
+int mpath_map_bio(struct dm_target *ti, struct bio *bio);
+int mpath_end_bio(struct dm_target *ti, struct bio *bio, blk_status_t *error);
+int mpath_map_request(struct dm_target *ti, struct request *rq, union map_info *context,
+		      struct request **clone);
+void mpath_release_request(struct request *clone, union map_info *context);
+int mpath_end_request(struct dm_target *ti, struct request *clone, blk_status_t error,
+		      union map_info *context);
+/* Looks again at everything that waits for a path. */
+void mpath_run_waiting(struct mpath *m);
+void mpath_resubmit(struct work_struct *work);
+void mpath_set_no_path(struct mpath *m, enum no_path policy, bool save);
+
+/* groups.c */
+struct mpath_path *mpath_choose(struct mpath *m, u32 bytes, u64 now);
+bool mpath_wants_time(struct mpath *m);
+void group_bypass(struct group *group, bool bypass);
+void group_switch(struct mpath *m, struct group *group);
+struct group *group_numbered(struct mpath *m, u32 number);
+bool mpath_busy(struct mpath *m);
+
+/* paths.c */
+void path_fail(struct mpath_path *path, enum path_event why);
+void path_reinstate(struct mpath_path *path);
+void mpath_watch_no_path(struct mpath *m);
+void mpath_no_path_timed_out(struct timer_list *timer);
+
+/* handler.c */
+int handler_attach(struct mpath_path *path, char **error);
+bool handler_init(struct mpath *m);
+bool handler_init_locked(struct mpath *m);
+void handler_activate(struct work_struct *work);
+void handler_give_up(struct mpath_path *path);
+void handler_stop(struct mpath *m);
+
+#endif

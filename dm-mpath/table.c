@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The line of the table:
+ *
+ *   <#features> <feature>* <#handler args> [<handler> <arg>*] <#groups> <first group>
+ *     { <selector> <#selector args> <arg>* <#paths> <#args per path> { <device> <arg>* }+ }*
+ *
+ * Its grammar, limits and error texts are those of the kernel's own target.
+ */
+#include <linux/cpumask.h>
+#include <linux/slab.h>
+
+#include "mpath.h"
+
+static int bad(char **error, char *text)
+{
+	*error = text;
+	return -EINVAL;
+}
+
+/* ---- features and handler ---- */
+
+static int parse_queue_mode(struct mpath *m, const char *mode)
+{
+	if (!strcasecmp(mode, "bio"))
+		m->queue_mode = DM_TYPE_BIO_BASED;
+	else if (!strcasecmp(mode, "rq") || !strcasecmp(mode, "mq"))
+		m->queue_mode = DM_TYPE_REQUEST_BASED;
+	else
+		return bad(&m->ti->error, "Unknown 'queue_mode' requested");
+	return 0;
+}
+
+static int parse_features(struct mpath *m, struct dm_arg_set *as)
+{
+	static const struct dm_arg limits[] = {
+		{ 0, 8, "invalid number of feature args" },
+		{ 1, 50, "pg_init_retries must be between 1 and 50" },
+		{ 0, 60000, "pg_init_delay_msecs must be between 0 and 60000" },
+	};
+	char **error = &m->ti->error;
+	unsigned int argc;
+	int r = dm_read_arg_group(limits, as, &argc, error);
+
+	while (!r && argc) {
+		const char *name = dm_shift_arg(as);
+
+		argc--;
+		if (!strcasecmp(name, "queue_if_no_path")) {
+			m->no_path = NO_PATH_QUEUES;
+		} else if (!strcasecmp(name, "retain_attached_hw_handler")) {
+			m->retain_attached = true;
+		} else if (!strcasecmp(name, "pg_init_retries") && argc) {
+			r = dm_read_arg(limits + 1, as, &m->init_retries, error);
+			argc--;
+		} else if (!strcasecmp(name, "pg_init_delay_msecs") && argc) {
+			r = dm_read_arg(limits + 2, as, &m->init_delay_ms, error);
+			argc--;
+		} else if (!strcasecmp(name, "queue_mode") && argc) {
+			r = parse_queue_mode(m, dm_shift_arg(as));
+			argc--;
+		} else {
+			r = bad(error, "Unrecognised multipath feature request");
+		}
+	}
+	return r;
+}
+
+/* As scsi_dh_set_params() wants them: "<count>\0<arg>\0<arg>\0". */
+static char *handler_params(unsigned int count, char **args)
+{
+	size_t length = 12;
+	unsigned int i;
+	char *out, *p;
+
+	for (i = 0; i < count; i++)
+		length += strlen(args[i]) + 1;
+	out = kzalloc(length, GFP_KERNEL);
+	if (!out)
+		return NULL;
+	p = out + sprintf(out, "%u", count) + 1;
+	for (i = 0; i < count; i++)
+		p += sprintf(p, "%s", args[i]) + 1;
+	return out;
+}
+
+static int parse_handler(struct mpath *m, struct dm_arg_set *as)
+{
+	static const struct dm_arg limits[] = {
+		{ 0, 1024, "invalid number of hardware handler args" },
+	};
+	unsigned int argc;
+	int r = dm_read_arg_group(limits, as, &argc, &m->ti->error);
+
+	if (r || !argc)
+		return r;
+	if (m->queue_mode == DM_TYPE_BIO_BASED) {
+		dm_consume_args(as, argc);
+		DMERR("%s: bio-based multipath doesn't allow hardware handler args", map_name(m));
+		return 0;
+	}
+	m->handler = kstrdup(dm_shift_arg(as), GFP_KERNEL);
+	if (!m->handler)
+		return -ENOMEM;
+	if (argc > 1) {
+		m->handler_params = handler_params(argc - 1, as->argv);
+		if (!m->handler_params)
+			return -ENOMEM;
+		dm_consume_args(as, argc - 1);
+	}
+	return 0;
+}
+
+/* ---- groups and paths ---- */
+
+static void free_path(struct mpath_path *path)
+{
+	if (path->dev)
+		dm_put_device(path->m->ti, path->dev);
+	kfree(path->select.cpus);
+	kfree(path->select.cpus_text);
+	kfree(path);
+}
+
+static void free_group(struct group *group)
+{
+	struct mpath_path *path, *tmp;
+
+	list_for_each_entry_safe(path, tmp, &group->all, list)
+		free_path(path);
+	kfree(group->paths);
+	kfree(group);
+}
+
+static int parse_cpus(struct mpath_path *path, const char *text, char **error)
+{
+	struct cpumask *cpus = kzalloc(cpumask_size(), GFP_KERNEL);
+
+	path->select.cpus_text = kstrdup(text, GFP_KERNEL);
+	path->select.cpus = cpus ? cpumask_bits(cpus) : NULL;
+	if (!cpus || !path->select.cpus_text)
+		return -ENOMEM;
+	if (cpumask_parse(text, cpus))
+		return bad(error, "io-affinity ps: invalid cpumask");
+	return 0;
+}
+
+static int parse_path(struct group *group, struct mpath_path *path, struct dm_arg_set *as)
+{
+	struct mpath *m = group->m;
+	struct dm_target *ti = m->ti;
+	const char *wrong;
+	int r;
+
+	if (as->argc < 1)
+		return bad(&ti->error, "no device given");
+	r = dm_get_device(ti, dm_shift_arg(as), dm_table_get_mode(ti->table), &path->dev);
+	if (r) {
+		path->dev = NULL;
+		ti->error = "error getting device";
+		return r;
+	}
+	r = handler_attach(path, &ti->error);
+	if (r)
+		return r;
+	wrong = group->selector->path_args(&path->select, as->argc, as->argv);
+	if (wrong)
+		return bad(&ti->error, (char *)wrong);
+	return group->selector == &select_io_affinity ? parse_cpus(path, as->argv[0], &ti->error)
+						      : 0;
+}
+
+static int add_path(struct group *group, struct dm_arg_set *as)
+{
+	struct mpath_path *path = kzalloc(sizeof(*path), GFP_KERNEL);
+
+	if (!path)
+		return -ENOMEM;
+	path->m = group->m;
+	path->group = group;
+	path->select.usable = true;
+	path->select.share = 100;
+	INIT_DELAYED_WORK(&path->activate, handler_activate);
+	list_add_tail(&path->list, &group->all);
+	group->paths->path[group->paths->n++] = &path->select;
+	return parse_path(group, path, as);
+}
+
+static int parse_selector(struct group *group, struct dm_arg_set *as)
+{
+	static const struct dm_arg limits[] = {
+		{ 0, 1024, "invalid number of path selector args" },
+	};
+	char **error = &group->m->ti->error;
+	const char *wrong = NULL;
+	unsigned int argc;
+	int r;
+
+	group->selector = selector_find(dm_shift_arg(as));
+	if (!group->selector)
+		return bad(error, "unknown path selector type");
+	r = dm_read_arg_group(limits, as, &argc, error);
+	if (r)
+		return r;
+	if (group->selector->group_args)
+		wrong = group->selector->group_args(&group->select, argc, as->argv);
+	else if (argc)
+		wrong = "path selector constructor failed";
+	if (wrong)
+		return bad(error, (char *)wrong);
+	dm_consume_args(as, argc);
+	return 0;
+}
+
+static int parse_group(struct group *group, struct dm_arg_set *as)
+{
+	static const struct dm_arg limits[] = {
+		{ 1, 1024, "invalid number of paths" },
+		{ 0, 1024, "invalid number of selector args" },
+	};
+	char **error = &group->m->ti->error;
+	unsigned int paths, args, i;
+	int r;
+
+	if (as->argc < 2)
+		return bad(error, "not enough priority group arguments");
+	r = parse_selector(group, as);
+	if (!r)
+		r = dm_read_arg(limits, as, &paths, error);
+	if (!r)
+		r = dm_read_arg(limits + 1, as, &args, error);
+	if (r)
+		return r;
+	group->paths = kzalloc(struct_size(group->paths, path, paths), GFP_KERNEL);
+	if (!group->paths)
+		return -ENOMEM;
+	for (i = 0; !r && i < paths; i++) {
+		struct dm_arg_set one = { .argc = args + 1, .argv = as->argv };
+
+		if (as->argc < args + 1)
+			return bad(error, "not enough path parameters");
+		r = add_path(group, &one);
+		dm_consume_args(as, args + 1);
+	}
+	return r;
+}
+
+static int add_group(struct mpath *m, struct dm_arg_set *as)
+{
+	struct group *group = kzalloc(sizeof(*group), GFP_KERNEL);
+	int r;
+
+	if (!group) {
+		m->ti->error = "couldn't allocate priority group";
+		return -ENOMEM;
+	}
+	group->m = m;
+	INIT_LIST_HEAD(&group->all);
+	list_add_tail(&group->list, &m->groups);
+	r = parse_group(group, as);
+	if (r)
+		return r;
+	atomic_add(group->paths->n, &m->valid_paths);
+	return 0;
+}
+
+static int parse_groups(struct mpath *m, struct dm_arg_set *as)
+{
+	static const struct dm_arg limits[] = {
+		{ 0, 1024, "invalid number of priority groups" },
+		{ 0, 1024, "invalid initial priority group number" },
+	};
+	char **error = &m->ti->error;
+	unsigned int first, count = 0;
+	int r;
+
+	r = dm_read_arg(limits, as, &m->nr_groups, error);
+	if (!r)
+		r = dm_read_arg(limits + 1, as, &first, error);
+	if (r)
+		return r;
+	if (!m->nr_groups != !first)
+		return bad(error, "invalid initial priority group");
+	while (as->argc) {
+		r = add_group(m, as);
+		if (r)
+			return r;
+		list_last_entry(&m->groups, struct group, list)->number = ++count;
+	}
+	if (count != m->nr_groups)
+		return bad(error, "priority group count mismatch");
+	m->next_group = group_numbered(m, first);
+	return 0;
+}
+
+/* ---- the whole ---- */
+
+void mpath_destroy(struct mpath *m)
+{
+	struct group *group, *tmp;
+
+	list_for_each_entry_safe(group, tmp, &m->groups, list)
+		free_group(group);
+	kfree(m->handler);
+	kfree(m->handler_params);
+	mutex_destroy(&m->mutex);
+	kfree(m);
+}
+
+static void raise_event(struct work_struct *work)
+{
+	dm_table_event(container_of(work, struct mpath, event)->ti->table);
+}
+
+static struct mpath *create(struct dm_target *ti)
+{
+	struct mpath *m = kzalloc(sizeof(*m), GFP_KERNEL);
+
+	if (!m) {
+		ti->error = "can't allocate multipath";
+		return NULL;
+	}
+	m->ti = ti;
+	m->queue_mode = DM_TYPE_REQUEST_BASED;
+	m->init_delay_ms = INIT_DELAY_UNSET;
+	INIT_LIST_HEAD(&m->groups);
+	spin_lock_init(&m->lock);
+	mutex_init(&m->mutex);
+	bio_list_init(&m->waiting);
+	INIT_WORK(&m->resubmit, mpath_resubmit);
+	INIT_WORK(&m->event, raise_event);
+	timer_setup(&m->no_path_timer, mpath_no_path_timed_out, 0);
+	init_waitqueue_head(&m->initialised);
+	return m;
+}
+
+struct mpath *mpath_create(struct dm_target *ti, unsigned int argc, char **argv)
+{
+	struct dm_arg_set as = { .argc = argc, .argv = argv };
+	struct mpath *m = create(ti);
+	int r;
+
+	if (!m)
+		return ERR_PTR(-EINVAL);
+	r = parse_features(m, &as);
+	/* Bio-based, a handler is not managed; one that is attached anyway is heeded. */
+	if (m->queue_mode == DM_TYPE_BIO_BASED)
+		m->retain_attached = true;
+	if (!r)
+		r = parse_handler(m, &as);
+	if (!r)
+		r = parse_groups(m, &as);
+	if (r) {
+		mpath_destroy(m);
+		return ERR_PTR(r);
+	}
+	m->no_path_saved = m->no_path;
+	return m;
+}

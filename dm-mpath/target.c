@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+/* dm-mpath: the target `multipath`, as device-mapper calls it. */
+#include <linux/module.h>
+
+#include "mpath.h"
+
+struct workqueue_struct *mpath_wq, *mpath_handler_wq;
+
+unsigned long mpath_no_path_timeout_s;
+module_param_named(queue_if_no_path_timeout_secs, mpath_no_path_timeout_s, ulong, 0644);
+MODULE_PARM_DESC(queue_if_no_path_timeout_secs,
+		 "give up what waits for a path after so many seconds; 0: never");
+
+static char *target_name = "multipath";
+module_param(target_name, charp, 0444);
+MODULE_PARM_DESC(target_name, "another name lets it be loaded beside the kernel's own");
+
+static int mpath_ctr(struct dm_target *ti, unsigned int argc, char **argv)
+{
+	struct mpath *m = mpath_create(ti, argc, argv);
+
+	if (IS_ERR(m))
+		return PTR_ERR(m);
+	ti->private = m;
+	ti->num_flush_bios = 1;
+	ti->num_discard_bios = 1;
+	ti->num_write_zeroes_bios = 1;
+	ti->per_io_data_size = m->queue_mode == DM_TYPE_BIO_BASED ? sizeof(struct mpath_bio)
+								  : sizeof(struct mpath_io);
+	dm_table_set_type(ti->table, m->queue_mode);
+	return 0;
+}
+
+/* Nothing that this map has begun is under way afterwards. */
+static void settle(struct mpath *m)
+{
+	handler_stop(m);
+	flush_work(&m->resubmit);
+	flush_work(&m->event);
+}
+
+static void mpath_dtr(struct dm_target *ti)
+{
+	struct mpath *m = ti->private;
+
+	del_timer_sync(&m->no_path_timer);
+	settle(m);
+	mpath_destroy(m);
+}
+
+static void mpath_presuspend(struct dm_target *ti)
+{
+	struct mpath *m = ti->private;
+
+	/* What waits must end, unless the core takes it back. */
+	if (m->queue_mode == DM_TYPE_BIO_BASED || !dm_noflush_suspending(ti))
+		mpath_set_no_path(m, NO_PATH_FAILS, true);
+}
+
+static void mpath_postsuspend(struct dm_target *ti)
+{
+	struct mpath *m = ti->private;
+
+	mutex_lock(&m->mutex);
+	settle(m);
+	mutex_unlock(&m->mutex);
+}
+
+static void mpath_resume(struct dm_target *ti)
+{
+	struct mpath *m = ti->private;
+	unsigned long flags;
+
+	spin_lock_irqsave(&m->lock, flags);
+	WRITE_ONCE(m->no_path, m->no_path_saved);
+	mpath_watch_no_path(m);
+	spin_unlock_irqrestore(&m->lock, flags);
+}
+
+static int mpath_prepare_ioctl(struct dm_target *ti, struct block_device **bdev)
+{
+	struct mpath *m = ti->private;
+	struct mpath_path *path = mpath_choose(m, 0, 0);
+
+	if (!path && READ_ONCE(m->no_path) == NO_PATH_FAILS)
+		return -EIO;
+	if (!path || READ_ONCE(m->readiness) != READY) { /* the core asks again */
+		if (READ_ONCE(m->readiness) == READY_WANTED)
+			handler_init(m);
+		dm_table_run_md_queue_async(ti->table);
+		mpath_run_waiting(m);
+		return -ENOTCONN;
+	}
+	*bdev = path->dev->bdev;
+	/* Only to a device of the map's own size without further ado. */
+	return ti->len != bdev_nr_sectors(*bdev);
+}
+
+static int mpath_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn fn, void *data)
+{
+	struct mpath *m = ti->private;
+	struct group *group;
+	struct mpath_path *path;
+	int r = 0;
+
+	list_for_each_entry(group, &m->groups, list)
+		list_for_each_entry(path, &group->all, list) {
+			r = fn(ti, path->dev, ti->begin, ti->len, data);
+			if (r)
+				return r;
+		}
+	return r;
+}
+
+static int mpath_target_busy(struct dm_target *ti)
+{
+	return mpath_busy(ti->private);
+}
+
+static struct target_type mpath_target = {
+	.name = "multipath",
+	.version = { 1, 15, 0 },
+	.features = DM_TARGET_SINGLETON | DM_TARGET_IMMUTABLE | DM_TARGET_PASSES_INTEGRITY,
+	.module = THIS_MODULE,
+	.ctr = mpath_ctr,
+	.dtr = mpath_dtr,
+	.map = mpath_map_bio,
+	.end_io = mpath_end_bio,
+	.clone_and_map_rq = mpath_map_request,
+	.release_clone_rq = mpath_release_request,
+	.rq_end_io = mpath_end_request,
+	.presuspend = mpath_presuspend,
+	.postsuspend = mpath_postsuspend,
+	.resume = mpath_resume,
+	.status = mpath_status,
+	.message = mpath_message,
+	.prepare_ioctl = mpath_prepare_ioctl,
+	.iterate_devices = mpath_iterate_devices,
+	.busy = mpath_target_busy,
+};
+
+static int __init mpath_init(void)
+{
+	int r = -ENOMEM;
+
+	mpath_target.name = target_name;
+	mpath_wq = alloc_workqueue("dm_mpath", WQ_MEM_RECLAIM, 0);
+	/* One at a time: an array may be asked by several maps, and should not be hammered. */
+	mpath_handler_wq = alloc_ordered_workqueue("dm_mpath_handler", WQ_MEM_RECLAIM);
+	if (mpath_wq && mpath_handler_wq)
+		r = dm_register_target(&mpath_target);
+	if (!r)
+		return 0;
+	if (mpath_handler_wq)
+		destroy_workqueue(mpath_handler_wq);
+	if (mpath_wq)
+		destroy_workqueue(mpath_wq);
+	return r;
+}
+
+static void __exit mpath_exit(void)
+{
+	dm_unregister_target(&mpath_target);
+	destroy_workqueue(mpath_handler_wq);
+	destroy_workqueue(mpath_wq);
+}
+
+module_init(mpath_init);
+module_exit(mpath_exit);
+
+MODULE_DESCRIPTION("device-mapper multipath target that needs no daemon to be safe");
+MODULE_LICENSE("GPL");

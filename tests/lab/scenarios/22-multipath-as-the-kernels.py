@@ -1,0 +1,184 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Our multipath target does what the kernel's own does.
+
+    node1: stock (multipath), ours (multipath-ext), over the same paths
+      │
+     four paths to one disk in memory (scsi_debug, four hosts with one store)
+
+Both are made with the same tables and told the same messages, and must say the same of themselves: status, table, events, errors. Then a path
+goes offline under load, all of them do, and come back; request-based and bio-based.
+"""
+import re
+import sys
+import time
+sys.path.insert(0, __file__.rsplit("/", 2)[0])
+from lab import *  # noqa: F403 - a story speaks the lab's language
+
+SIZE_MIB = 32
+NAMES = {"stock": "multipath", "ours": "multipath-ext"}
+
+
+def expect(truth, what):
+    if not truth:
+        raise LabError(what)
+
+
+class Paths:
+    def __init__(self, node):
+        self.node = node
+        node.run(f"modprobe sd_mod && modprobe scsi_debug vpd_use_hostno=0 add_host=4 dev_size_mb={SIZE_MIB} delay=0 max_queue=64")
+        self.names = wait_for("four paths", lambda: (found := node.run("ls -d /sys/bus/pseudo/drivers/scsi_debug/adapter*/host*/target*/*/block/* 2>/dev/null; true").split())
+                              and len(found) == 4 and [f.rsplit("/", 1)[1] for f in found])
+        self.numbers = [node.run(f"cat /sys/block/{name}/dev").strip() for name in self.names]
+
+    def set(self, state, *which):
+        for i in which or range(4):
+            self.node.run(f"echo {state} > /sys/block/{self.names[i]}/device/state")
+
+
+class Map:
+    def __init__(self, node, kind):
+        self.node, self.name, self.target = node, kind, NAMES[kind]
+        self.path = f"/dev/mapper/{kind}"
+
+    def create(self, line):
+        """None, or what the constructor said."""
+        status, told = self.node.run(f"dmesg -C; dmsetup create --noudevsync {self.name} --table '0 {SIZE_MIB * 2048} {self.target} {line}' 2>/dev/null; status=$?; dmesg; exit $status", check=False)
+        found = re.search(rf"table: \S+: {re.escape(self.target)}: (.*?)(?: \(|$)", told, re.M)
+        return None if status == 0 else found.group(1) if found else "?"
+
+    def message(self, text):
+        return self.node.run(f"dmsetup message {self.name} 0 {text}", check=False)[0]
+
+    def says(self):
+        return self.node.run(f"dmsetup status {self.name}").strip()
+
+    def remove(self):
+        self.node.run(f"dmsetup remove --retry --noudevsync {self.name}")
+
+
+class Both:
+    """The kernel's own target and ours, made and told the same."""
+
+    def __init__(self, node):
+        self.node, self.maps = node, [Map(node, kind) for kind in NAMES]
+        self.events = {}
+
+    def create(self, line):
+        said = [m.create(line) for m in self.maps]
+        compare(f"the answer to the table '{line}'", *said)
+        self.events = {}
+        return said[0] is None
+
+    def compare(self, after):
+        """Table, status and the events since the last time."""
+        said = {kind: [] for kind in NAMES}
+        for line in self.node.run("dmsetup table; dmsetup status; dmsetup info -c --noheadings --separator ' ' -o name,events").splitlines():
+            kind, *words = line.replace(":", " :", 1).split() if re.match(r"\w+: ", line) else line.split()
+            if kind in said:
+                said[kind].append(" ".join(words).removeprefix(": ").replace(NAMES[kind] + " ", "multipath ", 1))
+        for kind, words in said.items():
+            count = int(words.pop())
+            words.append(f"{count - self.events.get(kind, 0)} event(s)")
+            self.events[kind] = count
+        compare(f"after {after}", *said.values())
+
+    def message(self, text, mode):
+        answers = self.node.run("; ".join(f"dmsetup message {m.name} 0 {text} 2>/dev/null; echo $?; dd if={m.path} of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null" for m in self.maps)).split()
+        compare(f"the answer to '{text}' ({mode})", *answers)
+        self.compare(f"'{text}' ({mode})")
+
+    def remove(self):
+        for m in self.maps:
+            m.remove()
+
+
+def tables(p):
+    a, b, c, d = p
+    rr = "round-robin 0"
+    return [f"0 0 1 1 {rr} 2 0 {a} {b}", f"0 0 1 1 queue-length 0 2 1 {a} 1 {b} 1", f"0 0 2 1 service-time 0 2 2 {a} 1 50 {b} 1 20 service-time 0 2 2 {c} 1 1 {d} 1 0",
+            f"1 queue_if_no_path 0 2 2 {rr} 2 1 {a} 1 {b} 1 {rr} 2 1 {c} 1 {d} 1", f"5 queue_if_no_path pg_init_retries 50 pg_init_delay_msecs 100 0 1 1 {rr} 1 0 {a}",
+            f"3 retain_attached_hw_handler queue_mode bio 0 2 1 {rr} 1 0 {a} service-time 0 1 0 {b}", f"2 queue_mode mq 1 alua 1 1 {rr} 2 0 {a} {b}", "0 0 0 0", f"0 0 1 3 {rr} 1 0 {a}",
+            f"0 0 1 1 {rr} 2 0 {a} {a}", f"2 queue_mode bio 1 alua 1 1 {rr} 1 0 {a}"]
+
+
+def wrong_tables(p):
+    a, b = p[:2]
+    return ["", "9", "x", "1 fly 0 0 0", "2 pg_init_retries 51 0 0 0", "2 pg_init_retries 0 0 0 0", "2 pg_init_delay_msecs 60001 0 0 0", "1 pg_init_retries 0 0 0", "2 queue_mode nvme 0 0 0",
+            f"0 1 nosuchhandler 1 1 round-robin 0 1 0 {a}", "0 1025 x", "0 0 0 1", f"0 0 1 0 round-robin 0 1 0 {a}", f"0 0 2 1 round-robin 0 1 0 {a}", f"0 0 1 1 fastest 0 1 0 {a}", "0 0 1 1 round-robin",
+            "0 0 1 1 round-robin 0 0 0", "0 0 1 1 round-robin 0 1025 0", "0 0 1 1 round-robin 0 1 1025", f"0 0 1 1 round-robin 0 2 0 {a}", "0 0 1 1 round-robin 0 1 0 /dev/nothing", "0 0 1025 1",
+            f"0 0 1 1 round-robin 0 1 1 {a} x", f"0 0 1 1 round-robin 0 1 2 {a} 1 1", f"0 0 1 1 queue-length 0 1 2 {a} 1 1", f"0 0 1 1 queue-length 0 1 1 {a} x", f"0 0 1 1 service-time 0 1 3 {a} 1 1 1",
+            f"0 0 1 1 service-time 0 2 2 {a} 1 101 {b} 1 1", f"0 0 1 1 service-time 0 1 2 {a} 1 x", "0 0 1 1"]
+
+
+def messages(p):
+    a, b, c, _ = p
+    return ["queue_if_no_path", "fail_if_no_path", f"fail_path {a}", f"fail_path {a}", f"fail_path /dev/block/{b}", f"reinstate_path {a}", f"reinstate_path {a}", f"reinstate_path {b}", "switch_group 2",
+            "disable_group 1", "enable_group 1", "disable_group 2", "switch_group 1", "switch_group 9", "switch_group x", "disable_group 0", f"fail_path {c}", "fail_path 99:99", "fail_path /dev/nothing",
+            "fail_path", "fly", "QUEUE_IF_NO_PATH", f"REINSTATE_PATH {c}", "queue_if_no_path now", f"fail_path {a} {b}", "fail_if_no_path"]
+
+
+def compare(what, stock, ours):
+    if stock != ours:
+        raise LabError(f"{what}\n  the kernel's own: {stock}\n  ours:             {ours}")
+
+
+def same_words(one, paths):
+    both = Both(one)
+    for line in wrong_tables(paths.numbers):
+        expect(not both.create(line), f"'{line}' was taken")
+    for line in tables(paths.numbers):
+        expect(both.create(line), f"'{line}' was refused")
+        both.compare(f"the table '{line}'")
+        both.remove()
+    say(f"{len(wrong_tables(paths.numbers))} wrong and {len(tables(paths.numbers))} good tables: the same words")
+    a, b, c, d = paths.numbers
+    for mode in ("rq", "bio"):  # what is asked of a group happens at the next I/O
+        both.create(f"2 queue_mode {mode} 0 2 1 queue-length 0 2 1 {a} 1 {b} 1 service-time 0 2 2 {c} 1 1 {d} 1 1")
+        for text in messages(paths.numbers):
+            both.message(text, mode)
+        both.remove()
+    say(f"{len(messages(paths.numbers))} messages, request-based and bio-based: the same words and events")
+
+
+def trouble(one, paths, mode):
+    say(f"paths fail and return under load, {mode}")
+    a, b, c, d = paths.numbers
+    ours = Map(one, "ours")
+    expect(ours.create(f"3 queue_if_no_path queue_mode {mode} 0 2 1 service-time 0 2 0 {a} {b} latency 0 2 0 {c} {d}") is None, "the table is refused")
+    load = one.load("write", ours.path, seconds=12, depth=4, span_mib=8, verify=True)
+    time.sleep(2)
+    paths.set("offline", 0)
+    wait_for("the first path to fail", lambda: f"{a} F" in ours.says())
+    paths.set("offline", 1)
+    wait_for("the second group to be used", lambda: re.search(r" E 0 2 2 .* A 0 2 4 ", ours.says()))
+    paths.set("offline")
+    wait_for("all paths to fail", lambda: ours.says().count(" F ") == 4)
+    paths.set("running")
+    for number in paths.numbers:
+        ours.message(f"reinstate_path {number}")
+    wait_for("all paths to be back", lambda: ours.says().count(" F ") == 0)
+    one.expect(load(), f"writes while paths failed ({mode})")
+
+    paths.set("offline")
+    status, out = one.run(f"(sleep 3; dmsetup message ours 0 fail_if_no_path) & timeout 60 dd if={ours.path} of=/dev/null bs=4k count=1 iflag=direct 2>&1; echo $?; wait", check=False)
+    expect("Input/output error" in out, f"without a path and without queueing I/O does not fail: {out}")
+    paths.set("running")
+    for number in paths.numbers:
+        ours.message(f"reinstate_path {number}")
+    one.run(f"dd if={ours.path} of=/dev/null bs=4k count=1 iflag=direct 2>&1")
+    ours.remove()
+
+
+def tell(lab):
+    one = lab.node(1)
+    one.run(f"modprobe dm-multipath; modprobe dm-round-robin; modprobe dm-queue-length; modprobe dm-service-time; modprobe scsi_dh_alua; insmod {BUILD}/modules/{lab.kernel}/dm-mpath.ko target_name=multipath-ext")
+    paths = Paths(one)
+    same_words(one, paths)
+    for mode in ("rq", "bio"):
+        trouble(one, paths, mode)
+    one.run("rmmod dm_mpath")
+
+
+story(tell, nodes=1, disks={})
