@@ -435,7 +435,7 @@ class World final : public KernelHost {
             bool same = false;
             for (auto& [cid, c] : components_) {
                 if (c.machines != machines) continue;
-                bool all_here = std::all_of(machines.begin(), machines.end(), [&](NodeId id) { return nodes_[id]->component == cid && lives_[cid][id] == nodes_[id]->life; });
+                bool all_here = std::all_of(machines.begin(), machines.end(), [&, cid = cid](NodeId id) { return nodes_[id]->component == cid && lives_[cid][id] == nodes_[id]->life; });
                 if (all_here) {
                     same = true;
                     keep.insert(cid);
@@ -490,7 +490,7 @@ class World final : public KernelHost {
                 for (NodeId other : was_with[id])
                     if (!c.processes.contains(other)) left.push_back(other);
                 if (!left.empty() && rng_.chance(500)) {
-                    std::erase_if(rest.processes, [&](auto& p) { return p.first != id && !was_with[id].contains(p.first); });
+                    std::erase_if(rest.processes, [&, id = id](auto& p) { return p.first != id && !was_with[id].contains(p.first); });
                     push(node, membership(rest, left));
                     left.clear();
                 }
