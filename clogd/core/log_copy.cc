@@ -161,7 +161,7 @@ void Log::plan_copies() {
                     part = open.within({cursor_, params_.regions() - cursor_});
                 }
                 // Smaller ones at the end, so that no node is left alone with the last of them.
-                lease_wish_ = static_cast<uint32_t>(std::clamp<uint64_t>(open.count() / (active.size() + 1), std::max(1u, chunk / 4), chunk));
+                lease_wish_ = static_cast<uint32_t>(std::clamp<uint64_t>(open.count() / (active.size() + 1), std::max(1u, chunk / 8), chunk));
                 uint32_t left = lease_wish_;
                 for (const Range& r : part.ranges(64)) {
                     if (left == 0) break;
