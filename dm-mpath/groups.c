@@ -13,6 +13,17 @@ static struct mpath_path *choose_in(struct group *group, u32 bytes, u64 now)
 	return p ? container_of(p, struct mpath_path, select) : NULL;
 }
 
+/* Has it a path that takes I/O? The lock is held. */
+bool group_usable(struct group *group)
+{
+	struct mpath_path *path;
+
+	list_for_each_entry(path, &group->all, list)
+		if (path_usable(path))
+			return true;
+	return false;
+}
+
 /* The lock is held. */
 static void enter(struct mpath *m, struct group *group)
 {
@@ -21,6 +32,18 @@ static void enter(struct mpath *m, struct group *group)
 	WRITE_ONCE(m->current_group, group);
 	WRITE_ONCE(m->readiness, m->handler ? READY_WANTED : READY);
 	m->init_count = 0;
+}
+
+/* The one of the highest priority, of several the first. The lock is held. */
+static struct group *first_usable(struct mpath *m, bool bypassed)
+{
+	struct group *group, *first = NULL;
+
+	list_for_each_entry(group, &m->groups, list)
+		if (group->bypassed == bypassed && group_usable(group) &&
+		    (!first || group->prio > first->prio))
+			first = group;
+	return first;
 }
 
 /* Without the current group: the first that has a path. The lock is held. */
@@ -37,17 +60,11 @@ static struct mpath_path *look_around(struct mpath *m, u32 bytes, u64 now)
 		path = group ? choose_in(group, bytes, now) : NULL;
 	}
 	for (bypassed = 0; !path && bypassed <= 1; bypassed++) {
-		list_for_each_entry(group, &m->groups, list) {
-			if (group->bypassed != bypassed)
-				continue;
-			path = choose_in(group, bytes, now);
-			if (!path)
-				continue;
-			/* Do not hammer controllers that had nothing ready a moment ago. */
-			if (bypassed)
-				m->again_later = true;
-			break;
-		}
+		group = first_usable(m, bypassed);
+		path = group ? choose_in(group, bytes, now) : NULL;
+		/* Do not hammer controllers that had nothing ready a moment ago. */
+		if (path && bypassed)
+			m->again_later = true;
 	}
 	if (path)
 		enter(m, path->group);

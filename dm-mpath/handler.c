@@ -127,21 +127,17 @@ static void done(struct mpath_path *path, bool failed, bool later)
 	} else if (!failed && m->readiness != READY_WANTED) {
 		path->group->bypassed = false;
 	}
-	if (--m->initialising) {
-		spin_unlock_irqrestore(&m->lock, flags);
-		return;
-	}
-	if (m->readiness == READY_WANTED) {
+	m->initialising--;
+	if (!m->initialising && m->readiness == READY_WANTED) {
 		m->again_later = later;
-		if (handler_init_locked(m)) {
-			spin_unlock_irqrestore(&m->lock, flags);
-			return;
-		}
+		handler_init_locked(m);
 	}
-	WRITE_ONCE(m->readiness, READY);
+	if (!m->initialising) {
+		WRITE_ONCE(m->readiness, READY);
+		mpath_run_waiting(m);
+		wake_up(&m->initialised);
+	}
 	spin_unlock_irqrestore(&m->lock, flags);
-	mpath_run_waiting(m);
-	wake_up(&m->initialised);
 }
 
 static void activated(void *data, int error)
@@ -201,7 +197,10 @@ void handler_give_up(struct mpath_path *path)
 	activated(path, SCSI_DH_DEV_OFFLINED);
 }
 
-/* Suspended: until no handler is at work, and none begins. */
+/*
+ * Suspended: until no handler is at work, and none begins. The lock, at last: done() has let go of
+ * m.
+ */
 void handler_stop(struct mpath *m)
 {
 	unsigned long flags;

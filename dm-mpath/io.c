@@ -10,7 +10,7 @@
 
 static u64 time_for(struct mpath *m)
 {
-	return mpath_wants_time(m) ? ktime_get_ns() : 0;
+	return mpath_wants_time(m) || m->path_timeout_ms ? ktime_get_ns() : 0;
 }
 
 static void begin(struct mpath_io *io, struct mpath_path *path, u32 bytes, u64 now)
@@ -21,14 +21,17 @@ static void begin(struct mpath_io *io, struct mpath_path *path, u32 bytes, u64 n
 	select_began(&path->select, bytes, now);
 }
 
-static void end(struct mpath_io *io)
+static void end(struct mpath_io *io, blk_status_t status)
 {
 	struct mpath_path *path = io->path;
 	struct group *group = path->group;
+	bool timed = group->selector->timed || path->m->path_timeout_ms;
 
 	select_ended(group->selector, &group->select, &path->select, io->bytes, io->began,
-		     group->selector->timed ? ktime_get_ns() : 0);
+		     timed ? ktime_get_ns() : 0);
 	io->path = NULL;
+	if (unlikely(READ_ONCE(path->state) == PATH_STUCK) && (!status || !blk_path_error(status)))
+		path_return(path, PATH_LANDED);
 }
 
 /* Suspended, and the core takes I/O back. */
@@ -170,7 +173,7 @@ int mpath_end_bio(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 	unsigned long flags;
 
 	if (path)
-		end(io);
+		end(io, *error);
 	if (!*error || !blk_path_error(*error) || *error == BLK_STS_DM_REQUEUE)
 		return DM_ENDIO_DONE;
 	if (path)
@@ -234,7 +237,7 @@ void mpath_release_request(struct request *clone, union map_info *context)
 		struct mpath_io *io = context->ptr;
 
 		if (io && io->path)
-			end(io);
+			end(io, BLK_STS_OK);
 	}
 	blk_mq_free_request(clone);
 }
@@ -248,7 +251,7 @@ int mpath_end_request(struct dm_target *ti, struct request *clone, blk_status_t 
 	int r = DM_ENDIO_DONE;
 
 	if (path)
-		end(io);
+		end(io, error);
 	if (!error || !blk_path_error(error))
 		return r;
 	r = error == BLK_STS_RESOURCE ? DM_ENDIO_DELAY_REQUEUE : DM_ENDIO_REQUEUE;

@@ -73,13 +73,30 @@ static int obey(struct mpath *m, unsigned int argc, char **argv)
 		return to_path(m, argv[1], fail);
 	if (argc == 2 && !strcasecmp(argv[0], "reinstate_path"))
 		return to_path(m, argv[1], path_reinstate);
+	if (argc == 2 && !strcasecmp(argv[0], "drain_path"))
+		return to_path(m, argv[1], path_drain);
+	if (argc == 2 && !strcasecmp(argv[0], "undrain_path"))
+		return to_path(m, argv[1], path_undrain);
 	if (argc == 2 &&
 	    (!strcasecmp(argv[0], "disable_group") || !strcasecmp(argv[0], "enable_group") ||
 	     !strcasecmp(argv[0], "switch_group")))
 		return to_group(m, argv[1], argv[0]);
-	DMWARN("%s: message '%s%s%s' is not known: queue_if_no_path, fail_if_no_path, fail_path <device>, reinstate_path <device>, disable_group <n>, enable_group <n>, switch_group <n>",
+	DMWARN("%s: message '%s%s%s' is not known: queue_if_no_path, fail_if_no_path, fail_path <device>, reinstate_path <device>, drain_path <device>, undrain_path <device>, explain, json, disable_group <n>, enable_group <n>, switch_group <n>",
 	       map_name(m), argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
 	return -EINVAL;
+}
+
+/* 1: there is an answer. */
+static int answer(struct mpath *m,
+		  unsigned int (*text)(struct mpath *m, char *result, unsigned int maxlen),
+		  char *result, unsigned int maxlen)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&m->lock, flags);
+	text(m, result, maxlen);
+	spin_unlock_irqrestore(&m->lock, flags);
+	return 1;
 }
 
 int mpath_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
@@ -88,6 +105,10 @@ int mpath_message(struct dm_target *ti, unsigned int argc, char **argv, char *re
 	struct mpath *m = ti->private;
 	int r;
 
+	if (argc == 1 && !strcasecmp(argv[0], "explain"))
+		return answer(m, mpath_explain, result, maxlen);
+	if (argc == 1 && !strcasecmp(argv[0], "json"))
+		return answer(m, mpath_json, result, maxlen);
 	mutex_lock(&m->mutex);
 	r = dm_suspended(ti) ? -EBUSY : obey(m, argc, argv);
 	mutex_unlock(&m->mutex);

@@ -10,6 +10,10 @@
  *   groups.c    which group and which of its paths
  *   paths.c     paths fail and return
  *   handler.c   SCSI hardware handlers
+ *   probe.c     failed paths are tried, and return little by little
+ *   deadline.c  a path on which nothing comes back is left
+ *   failback.c  back to a group of higher priority
+ *   explain.c   why things are as they are
  *   select*.c   which path of a group (pure)
  *   path.c      what one path may do next (pure)
  *
@@ -37,6 +41,8 @@
 #define DM_MSG_PREFIX "mpath"
 
 #define INIT_DELAY_DEFAULT_MS 2000
+#define NO_TIMEOUT U32_MAX
+#define PROBE_MS 1000
 #define INIT_DELAY_UNSET U32_MAX /* then 2 s, and the status does not name it */
 
 struct group;
@@ -46,10 +52,17 @@ struct mpath_path {
 	struct mpath *m;
 	struct group *group;
 	struct dm_dev *dev;
-	u8 state; /* enum path_state; `m->lock` */
+	u8 state;	     /* enum path_state; `m->lock` */
+	u8 cause;	     /* enum path_event that led there; */
+	unsigned long since; /* and when, in jiffies */
 	u32 failures;
 	struct select_path select;
 	struct delayed_work activate;
+	struct delayed_work probe, ramp;
+	struct work_struct probed;
+	blk_status_t probe_status;
+	u32 probe_delay_ms; /* of the last try; 0: none since it was well */
+	void *probe_room;
 	struct list_head list; /* of the group, as the table has it */
 };
 
@@ -57,6 +70,7 @@ struct group {
 	struct mpath *m;
 	u32 number; /* from 1 */
 	bool bypassed;
+	int prio; /* higher comes first */
 	const struct selector *selector;
 	struct select_group select;
 	struct select_paths *paths; /* to choose from */
@@ -66,6 +80,14 @@ struct group {
 
 /* What to do with I/O for which there is no path. */
 enum no_path { NO_PATH_FAILS, NO_PATH_QUEUES };
+
+/* When to go back to a group of higher priority. */
+enum failback {
+	FAILBACK_MANUAL,
+	FAILBACK_IMMEDIATE,
+	FAILBACK_FOLLOWOVER, /* when it had no path at all before */
+	FAILBACK_DELAYED,
+};
 
 /* Is the hardware of the current group ready for I/O? */
 enum readiness {
@@ -86,6 +108,7 @@ struct mpath {
 	atomic_t valid_paths;
 	enum no_path no_path, no_path_saved; /* saved while suspended */
 	struct timer_list no_path_timer;
+	u32 no_path_timeout_ms;	 /* NO_TIMEOUT: as the module's parameter says */
 	struct bio_list waiting; /* bios without a path */
 	struct work_struct resubmit;
 
@@ -98,8 +121,20 @@ struct mpath {
 	bool no_new_init; /* suspended */
 	u32 init_retries, init_delay_ms, init_count;
 	u32 initialising; /* paths */
-	wait_queue_head_t initialised;
+	u32 probe_ms;	  /* between a failure and the first try; 0: multipathd decides */
+	u32 probes;	  /* under way */
+	bool quiet;	  /* no new ones */
+	wait_queue_head_t initialised; /* or a probe has ended */
 
+	u32 path_timeout_ms; /* 0: none */
+	struct delayed_work deadline;
+
+	enum failback failback;
+	u32 failback_ms, hold_down_ms;
+	unsigned long failed_back_at; /* jiffies; 0: not since the last loss */
+	struct delayed_work fail_back;
+
+	unsigned long made; /* jiffies */
 	struct work_struct event;
 	struct mutex mutex;
 };
@@ -167,6 +202,7 @@ void mpath_set_no_path(struct mpath *m, enum no_path policy, bool save);
 /* groups.c */
 struct mpath_path *mpath_choose(struct mpath *m, u32 bytes, u64 now);
 bool mpath_wants_time(struct mpath *m);
+bool group_usable(struct group *group);
 void group_bypass(struct group *group, bool bypass);
 void group_switch(struct mpath *m, struct group *group);
 struct group *group_numbered(struct mpath *m, u32 number);
@@ -175,6 +211,12 @@ bool mpath_busy(struct mpath *m);
 /* paths.c */
 void path_fail(struct mpath_path *path, enum path_event why);
 void path_reinstate(struct mpath_path *path);
+/* It takes I/O again: somebody says so, a probe does, or it is drained no more. */
+void path_return(struct mpath_path *path, enum path_event why);
+void path_drain(struct mpath_path *path);
+void path_undrain(struct mpath_path *path);
+/* The lock is held. True: the state has changed. */
+bool path_change(struct mpath_path *path, enum path_event event);
 void mpath_watch_no_path(struct mpath *m);
 void mpath_no_path_timed_out(struct timer_list *timer);
 
@@ -185,5 +227,28 @@ bool handler_init_locked(struct mpath *m);
 void handler_activate(struct work_struct *work);
 void handler_give_up(struct mpath_path *path);
 void handler_stop(struct mpath *m);
+
+/* probe.c */
+void probe_later(struct mpath_path *path);
+void probe_begin(struct work_struct *work);
+void probe_end(struct work_struct *work);
+void ramp_begin(struct mpath_path *path);
+void ramp_on(struct work_struct *work);
+void probes_stop(struct mpath *m);
+void probes_go_on(struct mpath *m);
+void probes_end(struct mpath *m);
+
+/* deadline.c */
+void deadline_look(struct work_struct *work);
+void deadline_watch(struct mpath *m);
+
+/* failback.c */
+void failback_consider(struct mpath_path *path);
+void failback_lost(struct mpath *m);
+void failback_now(struct work_struct *work);
+
+/* explain.c */
+unsigned int mpath_explain(struct mpath *m, char *result, unsigned int maxlen);
+unsigned int mpath_json(struct mpath *m, char *result, unsigned int maxlen);
 
 #endif

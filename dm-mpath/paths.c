@@ -2,13 +2,21 @@
 /* Paths fail and return; what user space hears of it; what happens when none is left. */
 #include "mpath.h"
 
+/* ---- none is left ---- */
+
+static unsigned long no_path_timeout(struct mpath *m)
+{
+	return m->no_path_timeout_ms != NO_TIMEOUT ? msecs_to_jiffies(m->no_path_timeout_ms)
+						   : READ_ONCE(mpath_no_path_timeout_s) * HZ;
+}
+
 /*
  * One that has lost its last path and queues gives up after a while, if the administrator wants
  * that.
  */
 void mpath_watch_no_path(struct mpath *m)
 {
-	unsigned long timeout = READ_ONCE(mpath_no_path_timeout_s) * HZ;
+	unsigned long timeout = no_path_timeout(m);
 
 	if (timeout && !atomic_read(&m->valid_paths) && m->no_path == NO_PATH_QUEUES)
 		mod_timer(&m->no_path_timer, jiffies + timeout);
@@ -18,24 +26,35 @@ void mpath_no_path_timed_out(struct timer_list *timer)
 {
 	struct mpath *m = container_of(timer, struct mpath, no_path_timer);
 
-	DMWARN("%s: no path for %lu s: what waits fails", map_name(m),
-	       READ_ONCE(mpath_no_path_timeout_s));
+	if (atomic_read(&m->valid_paths))
+		return;
+	DMWARN("%s: no path for %u ms: what waits fails", map_name(m),
+	       jiffies_to_msecs(no_path_timeout(m)));
 	mpath_set_no_path(m, NO_PATH_FAILS, false);
 }
 
-/* The lock is held. */
-static bool step(struct mpath_path *path, enum path_event event)
+/* ---- one path ---- */
+
+bool path_change(struct mpath_path *path, enum path_event event)
 {
 	struct mpath *m = path->m;
 	bool was = path_usable(path);
 
 	if (!path_step(&path->state, event))
 		return false;
+	path->cause = event;
+	if (was != path_usable(path) || event == PATH_DRAIN)
+		path->since = jiffies;
+	WRITE_ONCE(path->select.share, 100);
 	WRITE_ONCE(path->select.usable, path_usable(path));
 	if (was && !path_usable(path))
 		atomic_dec(&m->valid_paths);
 	else if (!was && path_usable(path))
 		atomic_inc(&m->valid_paths);
+	if (path->state == PATH_RAMPING)
+		ramp_begin(path);
+	else if (path->state == PATH_ACTIVE)
+		failback_consider(path);
 	return true;
 }
 
@@ -47,29 +66,45 @@ static void tell(struct mpath_path *path, enum dm_uevent_type event)
 	queue_work(mpath_wq, &m->event);
 }
 
+/* It takes no I/O from now on. The lock is held. */
+static void leave(struct mpath_path *path, enum path_event why)
+{
+	if (!path_usable(path) || !path_change(path, why))
+		return; /* it is known */
+	DMWARN("%s: path %s is %s", map_name(path->m), path->dev->name,
+	       path_state_name(path->state));
+	path->failures += why != PATH_DRAIN;
+	tell(path, DM_UEVENT_PATH_FAILED);
+	mpath_watch_no_path(path->m);
+	probe_later(path);
+	if (path->group == path->m->current_group && !group_usable(path->group))
+		failback_lost(path->m);
+}
+
 void path_fail(struct mpath_path *path, enum path_event why)
 {
 	struct mpath *m = path->m;
 	unsigned long flags;
 
 	spin_lock_irqsave(&m->lock, flags);
-	if (path_usable(path) && step(path, why)) {
-		DMWARN("%s: path %s fails", map_name(m), path->dev->name);
-		path->failures++;
-		tell(path, DM_UEVENT_PATH_FAILED);
-		mpath_watch_no_path(m);
+	leave(path, why);
+	if (why == PATH_ERROR && path->state == PATH_STUCK && path_change(path, why))
+		probe_later(path);
+	if (why == PATH_FAIL && !path_usable(path) && path->state != PATH_DRAINING) {
+		path_step(&path->state, why);
+		path->cause = why; /* it does not return by itself */
 	}
 	spin_unlock_irqrestore(&m->lock, flags);
 }
 
-void path_reinstate(struct mpath_path *path)
+void path_return(struct mpath_path *path, enum path_event why)
 {
 	struct mpath *m = path->m;
 	bool first = false, changed;
 	unsigned long flags;
 
 	spin_lock_irqsave(&m->lock, flags);
-	changed = !path_usable(path) && step(path, PATH_REINSTATE);
+	changed = !path_usable(path) && path_change(path, why);
 	if (changed) {
 		DMWARN("%s: path %s is reinstated", map_name(m), path->dev->name);
 		first = atomic_read(&m->valid_paths) == 1;
@@ -81,6 +116,30 @@ void path_reinstate(struct mpath_path *path)
 	spin_unlock_irqrestore(&m->lock, flags);
 	if (first)
 		mpath_run_waiting(m);
-	if (changed)
-		del_timer_sync(&m->no_path_timer);
+	if (changed) /* also from an interrupt; the timer looks again anyway */
+		del_timer(&m->no_path_timer);
+}
+
+void path_reinstate(struct mpath_path *path)
+{
+	path_return(path, PATH_REINSTATE);
+}
+
+/* Sticks until it is undone. */
+void path_drain(struct mpath_path *path)
+{
+	struct mpath *m = path->m;
+	unsigned long flags;
+
+	spin_lock_irqsave(&m->lock, flags);
+	if (path_usable(path))
+		leave(path, PATH_DRAIN);
+	else
+		path_change(path, PATH_DRAIN);
+	spin_unlock_irqrestore(&m->lock, flags);
+}
+
+void path_undrain(struct mpath_path *path)
+{
+	path_return(path, PATH_UNDRAIN);
 }

@@ -45,7 +45,7 @@ void select_ended(const struct selector *s, struct select_group *g, struct selec
 {
 	if (s->ended)
 		s->ended(g, p, bytes, began, now);
-	if (s->timed)
+	if (now)
 		WRITE_ONCE(p->last_end, now);
 	atomic64_sub(bytes, &p->bytes);
 	atomic_dec_return(&p->in_flight);

@@ -49,12 +49,26 @@ static unsigned int info(struct mpath *m, char *result, unsigned int maxlen)
 	return sz;
 }
 
+static bool has_priorities(struct mpath *m)
+{
+	struct group *group;
+
+	list_for_each_entry(group, &m->groups, list)
+		if (group->prio)
+			return true;
+	return false;
+}
+
 static unsigned int features(struct mpath *m, char *result, unsigned int sz, unsigned int maxlen)
 {
 	bool queues = m->no_path == NO_PATH_QUEUES, delay = m->init_delay_ms != INIT_DELAY_UNSET;
-	bool bio = m->queue_mode == DM_TYPE_BIO_BASED;
+	bool bio = m->queue_mode == DM_TYPE_BIO_BASED, probe = m->probe_ms != PROBE_MS;
+	bool timeout = m->no_path_timeout_ms != NO_TIMEOUT, deadline = m->path_timeout_ms;
+	bool failback = m->failback != FAILBACK_MANUAL, prio = has_priorities(m);
+	struct group *group;
 
-	DMEMIT("%u ", queues + 2 * !!m->init_retries + 2 * delay + m->retain_attached + 2 * bio);
+	DMEMIT("%u ", queues + 2 * !!m->init_retries + 2 * delay + m->retain_attached + 2 * bio +
+			      2 * (probe + timeout + deadline + failback + prio));
 	if (queues)
 		DMEMIT("queue_if_no_path ");
 	if (m->init_retries)
@@ -65,6 +79,23 @@ static unsigned int features(struct mpath *m, char *result, unsigned int sz, uns
 		DMEMIT("retain_attached_hw_handler ");
 	if (bio)
 		DMEMIT("queue_mode bio ");
+	if (probe)
+		DMEMIT("probe_interval_ms %u ", m->probe_ms);
+	if (timeout)
+		DMEMIT("no_path_timeout_ms %u ", m->no_path_timeout_ms);
+	if (deadline)
+		DMEMIT("path_timeout_ms %u ", m->path_timeout_ms);
+	if (failback && m->failback == FAILBACK_DELAYED)
+		DMEMIT("failback %u ", m->failback_ms);
+	else if (failback)
+		DMEMIT("failback %s ",
+		       m->failback == FAILBACK_IMMEDIATE ? "immediate" : "followover");
+	if (prio) {
+		DMEMIT("group_prio ");
+		list_for_each_entry(group, &m->groups, list)
+			DMEMIT("%d%c", group->prio,
+			       list_is_last(&group->list, &m->groups) ? ' ' : ',');
+	}
 	return sz;
 }
 

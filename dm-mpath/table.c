@@ -31,12 +31,47 @@ static int parse_queue_mode(struct mpath *m, const char *mode)
 	return 0;
 }
 
-static int parse_features(struct mpath *m, struct dm_arg_set *as)
+static int parse_failback(struct mpath *m, const char *when)
+{
+	if (!strcasecmp(when, "manual"))
+		m->failback = FAILBACK_MANUAL;
+	else if (!strcasecmp(when, "immediate"))
+		m->failback = FAILBACK_IMMEDIATE;
+	else if (!strcasecmp(when, "followover"))
+		m->failback = FAILBACK_FOLLOWOVER;
+	else if (kstrtouint(when, 10, &m->failback_ms) || m->failback_ms > 3600000)
+		return bad(&m->ti->error,
+			   "failback must be immediate, manual, followover or at most 3600000 ms");
+	else
+		m->failback = FAILBACK_DELAYED;
+	return 0;
+}
+
+/* One number for each group, with commas between. */
+static int parse_priorities(struct mpath *m, char *text)
+{
+	char **error = &m->ti->error, *word;
+	struct group *group;
+
+	if (!text)
+		return 0;
+	list_for_each_entry(group, &m->groups, list) {
+		word = strsep(&text, ",");
+		if (!word || kstrtoint(word, 10, &group->prio))
+			return bad(error, "group_prio must have one number for each group");
+	}
+	return text ? bad(error, "group_prio must have one number for each group") : 0;
+}
+
+static int parse_features(struct mpath *m, struct dm_arg_set *as, char **priorities)
 {
 	static const struct dm_arg limits[] = {
-		{ 0, 8, "invalid number of feature args" },
+		{ 0, 18, "invalid number of feature args" },
 		{ 1, 50, "pg_init_retries must be between 1 and 50" },
 		{ 0, 60000, "pg_init_delay_msecs must be between 0 and 60000" },
+		{ 0, 600000, "probe_interval_ms must be between 0 (never) and 600000" },
+		{ 0, 86400000, "no_path_timeout_ms must be between 0 (never) and 86400000" },
+		{ 0, 600000, "path_timeout_ms must be between 0 (never) and 600000" },
 	};
 	char **error = &m->ti->error;
 	unsigned int argc;
@@ -55,6 +90,22 @@ static int parse_features(struct mpath *m, struct dm_arg_set *as)
 			argc--;
 		} else if (!strcasecmp(name, "pg_init_delay_msecs") && argc) {
 			r = dm_read_arg(limits + 2, as, &m->init_delay_ms, error);
+			argc--;
+		} else if (!strcasecmp(name, "probe_interval_ms") && argc) {
+			r = dm_read_arg(limits + 3, as, &m->probe_ms, error);
+			argc--;
+		} else if (!strcasecmp(name, "no_path_timeout_ms") && argc) {
+			r = dm_read_arg(limits + 4, as, &m->no_path_timeout_ms, error);
+			argc--;
+		} else if (!strcasecmp(name, "path_timeout_ms") && argc) {
+			r = dm_read_arg(limits + 5, as, &m->path_timeout_ms, error);
+			argc--;
+		} else if (!strcasecmp(name, "failback") && argc) {
+			r = parse_failback(m, dm_shift_arg(as));
+			argc--;
+		} else if (!strcasecmp(name, "group_prio") && argc) {
+			*priorities = as->argv[0];
+			dm_consume_args(as, 1);
 			argc--;
 		} else if (!strcasecmp(name, "queue_mode") && argc) {
 			r = parse_queue_mode(m, dm_shift_arg(as));
@@ -117,6 +168,7 @@ static void free_path(struct mpath_path *path)
 {
 	if (path->dev)
 		dm_put_device(path->m->ti, path->dev);
+	kfree(path->probe_room);
 	kfree(path->select.cpus);
 	kfree(path->select.cpus_text);
 	kfree(path);
@@ -181,7 +233,13 @@ static int add_path(struct group *group, struct dm_arg_set *as)
 	path->select.usable = true;
 	path->select.share = 100;
 	INIT_DELAYED_WORK(&path->activate, handler_activate);
+	INIT_DELAYED_WORK(&path->probe, probe_begin);
+	INIT_DELAYED_WORK(&path->ramp, ramp_on);
+	INIT_WORK(&path->probed, probe_end);
 	list_add_tail(&path->list, &group->all);
+	path->probe_room = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	if (!path->probe_room)
+		return -ENOMEM;
 	group->paths->path[group->paths->n++] = &path->select;
 	return parse_path(group, path, as);
 }
@@ -323,12 +381,17 @@ static struct mpath *create(struct dm_target *ti)
 	m->ti = ti;
 	m->queue_mode = DM_TYPE_REQUEST_BASED;
 	m->init_delay_ms = INIT_DELAY_UNSET;
+	m->no_path_timeout_ms = NO_TIMEOUT;
+	m->probe_ms = PROBE_MS;
+	m->made = jiffies;
 	INIT_LIST_HEAD(&m->groups);
 	spin_lock_init(&m->lock);
 	mutex_init(&m->mutex);
 	bio_list_init(&m->waiting);
 	INIT_WORK(&m->resubmit, mpath_resubmit);
 	INIT_WORK(&m->event, raise_event);
+	INIT_DELAYED_WORK(&m->deadline, deadline_look);
+	INIT_DELAYED_WORK(&m->fail_back, failback_now);
 	timer_setup(&m->no_path_timer, mpath_no_path_timed_out, 0);
 	init_waitqueue_head(&m->initialised);
 	return m;
@@ -338,11 +401,12 @@ struct mpath *mpath_create(struct dm_target *ti, unsigned int argc, char **argv)
 {
 	struct dm_arg_set as = { .argc = argc, .argv = argv };
 	struct mpath *m = create(ti);
+	char *priorities = NULL;
 	int r;
 
 	if (!m)
 		return ERR_PTR(-EINVAL);
-	r = parse_features(m, &as);
+	r = parse_features(m, &as, &priorities);
 	/* Bio-based, a handler is not managed; one that is attached anyway is heeded. */
 	if (m->queue_mode == DM_TYPE_BIO_BASED)
 		m->retain_attached = true;
@@ -350,6 +414,10 @@ struct mpath *mpath_create(struct dm_target *ti, unsigned int argc, char **argv)
 		r = parse_handler(m, &as);
 	if (!r)
 		r = parse_groups(m, &as);
+	if (!r)
+		r = parse_priorities(m, priorities);
+	if (priorities) /* they say where to begin */
+		m->next_group = NULL;
 	if (r) {
 		mpath_destroy(m);
 		return ERR_PTR(r);

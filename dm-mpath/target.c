@@ -43,6 +43,7 @@ static void mpath_dtr(struct dm_target *ti)
 {
 	struct mpath *m = ti->private;
 
+	probes_end(m);
 	del_timer_sync(&m->no_path_timer);
 	settle(m);
 	mpath_destroy(m);
@@ -62,6 +63,7 @@ static void mpath_postsuspend(struct dm_target *ti)
 	struct mpath *m = ti->private;
 
 	mutex_lock(&m->mutex);
+	probes_stop(m);
 	settle(m);
 	mutex_unlock(&m->mutex);
 }
@@ -75,6 +77,7 @@ static void mpath_resume(struct dm_target *ti)
 	WRITE_ONCE(m->no_path, m->no_path_saved);
 	mpath_watch_no_path(m);
 	spin_unlock_irqrestore(&m->lock, flags);
+	probes_go_on(m);
 }
 
 static int mpath_prepare_ioctl(struct dm_target *ti, struct block_device **bdev)

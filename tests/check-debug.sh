@@ -28,7 +28,7 @@ if [ ! -e "$folder/bzImage" ] || [ tests/debug-kernel/config -nt "$folder/bzImag
 fi
 CLOGD_BUILD=$build KERNEL_TREE=$folder/linux tests/build-modules.sh
 status=0
-for story in tests/lab/scenarios/14-*.py tests/lab/scenarios/16-*.py tests/lab/scenarios/21-*.py; do
+for story in tests/lab/scenarios/14-*.py tests/lab/scenarios/16-*.py tests/lab/scenarios/2[12]-*.py; do
   [ -e "$story" ] || continue
   CLOGD_BUILD=$build CLOGD_LAB_DEBUG=$folder CLOGD_LAB_PATIENCE=5 python3 "$story" || status=1
 done

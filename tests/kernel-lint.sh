@@ -28,7 +28,10 @@ warned=$(perl "$folder/checkpatch.pl" --no-tree --quiet --terse --max-line-lengt
 
 # As the kernel's scripts/coccicheck runs them, those with a report mode and without OCaml. `sz` changes in DMEMIT, which Coccinelle does not see.
 one() {
-  spatch -D report --no-show-diff --very-quiet --cocci-file "$1" --include-headers --dir dm-raid1-ext 2>/dev/null
+  local folder
+  for folder in dm-raid1-ext dm-mpath; do
+    spatch -D report --no-show-diff --very-quiet --cocci-file "$1" --include-headers --dir "$folder" 2>/dev/null || return 1
+  done
 }
 export -f one
 mapfile -t scripts < <(find "$folder/coccinelle" -name '*.cocci' -exec grep -lZ 'virtual report' {} + | xargs -0 grep -L ':ocaml')

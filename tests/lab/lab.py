@@ -358,6 +358,13 @@ class Node:
         folder = f"{BUILD}/modules/{self.lab.kernel}"
         self.run(f"modprobe -qr dm-mirror; modprobe -q dm-log; grep -q ^dm_log_cluster /proc/modules || insmod {folder}/dm-log-cluster.ko; insmod {folder}/dm-raid1-ext.ko {words}")
 
+    def scsi_disks(self, count, options):
+        """Disks in memory (scsi_debug); their names."""
+        load = f"insmod {DEBUG_KERNEL}/linux/drivers/scsi/scsi_debug.ko" if DEBUG_KERNEL else "modprobe sd_mod && modprobe scsi_debug"
+        self.run(f"{load} add_host={count} delay=0 {options}")
+        return wait_for("the disks in memory", lambda: (found := self.run("ls -d /sys/bus/pseudo/drivers/scsi_debug/adapter*/host*/target*/*/block/* 2>/dev/null; true").split())
+                        and len(found) == count and [f.rsplit("/", 1)[1] for f in found])
+
     def start_clogd(self, options=""):
         self.run(f"setsid {BUILD}/bin/clogd -f {options} > /dev/ttyS1 2>&1 < /dev/null & for i in $(seq 200); do {BUILD}/bin/clogctl version > /dev/null 2>&1 && break; sleep 0.1; done")
 

@@ -47,7 +47,7 @@ def tell(lab):
     mirror.check_legs()
 
     say("a crash while writing")
-    one.throttle("leg1", 400000)
+    one.throttle("leg1", 40000 if DEBUG_KERNEL else 400000)
     one.load("write", mirror.path, seconds=60, depth=16, from_mib=32, span_mib=4, base=100000)
     time.sleep(4)
     one.kill()

@@ -16,28 +16,21 @@ sys.path.insert(0, __file__.rsplit("/", 2)[0])
 from lab import *  # noqa: F403 - a story speaks the lab's language
 
 
-def starve(node, percent):
-    """So many of the allocations on the target's behalf fail from now on; 0: none."""
-    words = node.run("grep ^dm_raid1_ext /proc/modules").split()
-    size, start = int(words[1]), int(words[5], 16)
-    node.run(f"cd /sys/kernel/debug/failslab; echo 0 > probability; echo N > ignore-gfp-wait; echo 0 > verbose; echo -1 > times; echo 1 > interval; "
-             f"echo 24 > stacktrace-depth; echo {start:#x} > require-start; echo {start + size:#x} > require-end; echo {percent} > probability")
-
-
-def without_memory(lab, mirror):
+def without_memory(lab, *mirrors):
     one = lab.node(1)
-    starve(one, 10)
-    made = sum(one.run(f"dmsetup create m0 --table '{mirror.table()}' 2>&1 && dmsetup remove --retry m0", check=False)[0] == 0 for _ in range(40))
-    starve(one, 0)
-    one.run("dmsetup remove --retry m0 2>&1", check=False)  # a removal may have failed, too
-    say(f"allocations fail: {made} of 40 tables were taken")
-    if made == 40:
-        raise LabError("no allocation failed: this shows nothing")
+    one.run("cd /sys/kernel/debug/failslab; echo N > ignore-gfp-wait; echo 0 > verbose")
+    for mirror in mirrors:
+        _, sectors, target, words = mirror.table().split(" ", 3)
+        say(one.run(f"/usr/bin/python3 {HERE}/starve.py starved {sectors} {target} {words}", timeout=600).strip())
+    # Each tenth allocation of whoever writes fails.
+    mirror = mirrors[0]
     mirror.create()
     load = one.load("write", mirror.path, seconds=6, depth=8, span_mib=16, base=300000, verify=True)
-    starve(one, 40)
+    time.sleep(1)
+    one.run("for task in /proc/$(pgrep -f load.py | head -1)/task/*; do echo 1 > $task/make-it-fail; done; cd /sys/kernel/debug/failslab; "
+            "echo Y > ignore-gfp-wait; echo Y > task-filter; echo -1 > times; echo 1 > interval; echo 10 > probability")
     one.expect(load(), "writes while allocations fail")
-    starve(one, 0)
+    one.run("echo 0 > /sys/kernel/debug/failslab/probability")
     mirror.remove()
 
 
@@ -91,7 +84,7 @@ def tell(lab):
             f"dmsetup create m1 --table '{core.table()}' && {write % ('m1', 'm1')} || exit 1; done", timeout=600)
 
     if DEBUG_KERNEL:
-        without_memory(lab, mirror)
+        without_memory(lab, mirror, core)
     legs = f"2 {lab.path('leg0')} 0 {lab.path('leg1')} 0"
     for table, reason in ((f"core 2 1000 nosync {legs}", "Error creating mirror dirty log"), (f"core 2 1024 nosync 1 {lab.path('leg0')} 0", "Invalid number of mirrors"),
                           (f"core 2 1024 nosync 2 {lab.path('leg0')} 0", "Too few mirror arguments"), (f"core 2 1024 nosync {legs} 1 fly", "Unrecognised feature requested"),

@@ -26,9 +26,7 @@ class Scarred:
 
     def __init__(self, lab):
         self.lab, self.node, self.path = lab, lab.node(1), lab.path("scarred")
-        load = f"insmod {DEBUG_KERNEL}/linux/drivers/scsi/scsi_debug.ko" if DEBUG_KERNEL else "modprobe sd_mod && modprobe scsi_debug"
-        self.node.run(f"{load} dev_size_mb={lab.sizes['leg0'] // MIB} delay=0 medium_error_start={BAD_PAGE * 8} medium_error_count=8")
-        self.device = wait_for("the disk in memory", lambda: self.node.run("ls /sys/bus/pseudo/drivers/scsi_debug/adapter0/host*/target*/*/block 2>/dev/null; true").strip())
+        self.device, = self.node.scsi_disks(1, f"dev_size_mb={lab.sizes['leg0'] // MIB} medium_error_start={BAD_PAGE * 8} medium_error_count=8")
         self.node.run(f"dmsetup create scarred --table '0 {lab.sizes['leg0'] // 512} linear /dev/{self.device} 0'")
 
     def hurt(self):

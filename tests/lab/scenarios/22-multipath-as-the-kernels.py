@@ -4,11 +4,12 @@
 
     node1: stock (multipath), ours (multipath-ext), over the same paths
       │
-     four paths to one disk in memory (scsi_debug, four hosts with one store)
+     four paths to one disk in memory (scsi_debug, hosts with one store)
 
 Both are made with the same tables and told the same messages, and must say the same of themselves: status, table, events, errors. Then a path
-goes offline under load, all of them do, and come back; request-based and bio-based.
+goes offline under load, all of them do, and return by themselves; request-based and bio-based. What was said to have failed, or is drained, does not.
 """
+import json
 import re
 import sys
 import time
@@ -27,9 +28,8 @@ def expect(truth, what):
 class Paths:
     def __init__(self, node):
         self.node = node
-        node.run(f"modprobe sd_mod && modprobe scsi_debug vpd_use_hostno=0 add_host=4 dev_size_mb={SIZE_MIB} delay=0 max_queue=64")
-        self.names = wait_for("four paths", lambda: (found := node.run("ls -d /sys/bus/pseudo/drivers/scsi_debug/adapter*/host*/target*/*/block/* 2>/dev/null; true").split())
-                              and len(found) == 4 and [f.rsplit("/", 1)[1] for f in found])
+        disks = node.scsi_disks(5, f"vpd_use_hostno=0 dev_size_mb={SIZE_MIB} max_queue=64")
+        self.names = disks[:2] + disks[3:]  # each third host is an ALUA standby and takes no I/O
         self.numbers = [node.run(f"cat /sys/block/{name}/dev").strip() for name in self.names]
 
     def set(self, state, *which):
@@ -50,6 +50,12 @@ class Map:
 
     def message(self, text):
         return self.node.run(f"dmsetup message {self.name} 0 {text}", check=False)[0]
+
+    def ask(self, text):
+        return self.node.run(f"dmsetup message {self.name} 0 {text}")
+
+    def states(self):
+        return [path["state"] for group in json.loads(self.ask("json"))["groups"] for path in group["paths"]]
 
     def says(self):
         return self.node.run(f"dmsetup status {self.name}").strip()
@@ -147,37 +153,89 @@ def trouble(one, paths, mode):
     a, b, c, d = paths.numbers
     ours = Map(one, "ours")
     expect(ours.create(f"3 queue_if_no_path queue_mode {mode} 0 2 1 service-time 0 2 0 {a} {b} latency 0 2 0 {c} {d}") is None, "the table is refused")
-    load = one.load("write", ours.path, seconds=12, depth=4, span_mib=8, verify=True)
-    time.sleep(2)
+    load = one.load("write", ours.path, seconds=10, depth=4, span_mib=8, verify=True)
+    time.sleep(1)
     paths.set("offline", 0)
     wait_for("the first path to fail", lambda: f"{a} F" in ours.says())
     paths.set("offline", 1)
     wait_for("the second group to be used", lambda: re.search(r" E 0 2 2 .* A 0 2 4 ", ours.says()))
     paths.set("offline")
     wait_for("all paths to fail", lambda: ours.says().count(" F ") == 4)
+    expect("no path: I/O waits" in ours.ask("explain"), ours.ask("explain"))
     paths.set("running")
-    for number in paths.numbers:
-        ours.message(f"reinstate_path {number}")
-    wait_for("all paths to be back", lambda: ours.says().count(" F ") == 0)
+    wait_for("all paths to be back by themselves", lambda: ours.states() == ["active"] * 4)
     one.expect(load(), f"writes while paths failed ({mode})")
 
-    paths.set("offline")
-    status, out = one.run(f"(sleep 3; dmsetup message ours 0 fail_if_no_path) & timeout 60 dd if={ours.path} of=/dev/null bs=4k count=1 iflag=direct 2>&1; echo $?; wait", check=False)
-    expect("Input/output error" in out, f"without a path and without queueing I/O does not fail: {out}")
-    paths.set("running")
-    for number in paths.numbers:
+    ours.message(f"fail_path {a}")
+    ours.message(f"drain_path {b}")
+    time.sleep(2)
+    expect(ours.states() == ["failed", "draining", "active", "active"], f"{ours.states()}")
+    for number in (a, b):
         ours.message(f"reinstate_path {number}")
+    expect(ours.states() == ["active", "draining", "active", "active"], "what is drained returned without being told to")
+    ours.message(f"undrain_path {b}")
+    wait_for("the drained path to be back", lambda: ours.states() == ["active"] * 4)
+    ours.remove()
+
+    ours.create(f"5 queue_if_no_path queue_mode {mode} no_path_timeout_ms 1500 0 1 1 round-robin 0 2 0 {a} {b}")
+    paths.set("offline")
+    status, out = one.run(f"timeout 60 dd if={ours.path} of=/dev/null bs=4k count=1 iflag=direct 2>&1", check=False)
+    expect("Input/output error" in out, f"without a path I/O waits for ever: {out}")
+    paths.set("running")
+    wait_for("the paths to be back", lambda: ours.states() == ["active"] * 2)
     one.run(f"dd if={ours.path} of=/dev/null bs=4k count=1 iflag=direct 2>&1")
     ours.remove()
 
 
+def a_path_hangs(one, paths):
+    say("a path hangs under load")
+    for i in (0, 1):
+        one.run(f"dmsetup create --noudevsync way{i} --table '0 {SIZE_MIB * 2048} linear {paths.numbers[i]} 0'")
+    ours = Map(one, "ours")
+    ours.create("4 queue_mode bio path_timeout_ms 500 0 1 1 queue-length 0 2 0 /dev/mapper/way0 /dev/mapper/way1")
+    load = one.load("write", ours.path, seconds=8, depth=4, span_mib=8, verify=True)
+    time.sleep(2)
+    one.run("dmsetup suspend --noflush --nolockfs way0")
+    wait_for("the path to be left", lambda: ours.states() == ["stuck", "active"])
+    one.run(f"timeout 20 dd if={ours.path} of=/dev/null bs=4k count=50 iflag=direct 2>&1")
+    one.run("dmsetup resume way0")
+    wait_for("the path to be back", lambda: ours.states() == ["active", "active"])
+    one.expect(load(), "writes while a path hung")
+    ours.remove()
+    one.run("dmsetup remove way0; dmsetup remove way1")
+
+
+def priorities(one, paths):
+    say("groups with priorities")
+    a, b = paths.numbers[:2]
+    ours = Map(one, "ours")
+
+    def in_use():
+        one.run(f"dd if={ours.path} of=/dev/null bs=4k count=4 iflag=direct 2>&1")
+        return next(group["group"] for group in json.loads(ours.ask("json"))["groups"] if group["current"])
+    for how, back in (("immediate", 2), ("manual", 1), ("300", 2)):
+        ours.create(f"4 failback {how} group_prio 10,50 0 2 1 round-robin 0 1 0 {a} round-robin 0 1 0 {b}")
+        expect(in_use() == 2, "the priority is not heeded")
+        paths.set("offline", 1)
+        expect(in_use() == 1, "the other group is not used")
+        paths.set("running", 1)
+        wait_for("the path to be back", lambda: ours.states() == ["active", "active"])
+        if back == 2:
+            wait_for(f"failback {how}", lambda: in_use() == 2)
+        time.sleep(1)
+        expect(in_use() == back, f"failback {how}: group {in_use()} is in use")
+        ours.remove()
+
+
 def tell(lab):
     one = lab.node(1)
-    one.run(f"modprobe dm-multipath; modprobe dm-round-robin; modprobe dm-queue-length; modprobe dm-service-time; modprobe scsi_dh_alua; insmod {BUILD}/modules/{lab.kernel}/dm-mpath.ko target_name=multipath-ext")
+    one.run(f"modprobe -qa dm-multipath dm-round-robin dm-queue-length dm-service-time scsi_dh_alua; insmod {BUILD}/modules/{lab.kernel}/dm-mpath.ko target_name=multipath-ext")
     paths = Paths(one)
     same_words(one, paths)
     for mode in ("rq", "bio"):
         trouble(one, paths, mode)
+    a_path_hangs(one, paths)
+    priorities(one, paths)
     one.run("rmmod dm_mpath")
 
 
