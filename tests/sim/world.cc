@@ -435,7 +435,8 @@ class World final : public KernelHost {
             bool same = false;
             for (auto& [cid, c] : components_) {
                 if (c.machines != machines) continue;
-                bool all_here = std::all_of(machines.begin(), machines.end(), [&, cid = cid](NodeId id) { return nodes_[id]->component == cid && lives_[cid][id] == nodes_[id]->life; });
+                bool all_here =
+                    std::all_of(machines.begin(), machines.end(), [&, cid = cid](NodeId id) { return nodes_[id]->component == cid && lives_[cid][id] == nodes_[id]->life; });
                 if (all_here) {
                     same = true;
                     keep.insert(cid);
