@@ -121,7 +121,6 @@ if [ "${1:-}" = stories ]; then
   done
 else
   stories 6.1 stock tests/lab/scenarios/0*.py tests/lab/scenarios/1[01379]-*.py
-  stories 6.1 ours tests/lab/scenarios/07-*.py
   stories 6.12 ours tests/lab/scenarios/03-*.py tests/lab/scenarios/18-*.py
   at=tests/lab/scenarios
   two_at_a_time "6.1 $at/16-our-target-reloads.py" "6.12 $at/14-our-target-alone.py" "6.1 $at/15-lvm-on-our-target.py" "6.1 $at/12-pacemaker-agent.py" "6.1 $at/20-flush-order.py" \

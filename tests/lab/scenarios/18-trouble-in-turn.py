@@ -7,7 +7,7 @@
               leg0, leg1, leg2, log
 
 The primary fails for all during the first copy: what is in sync can be read, what is not cannot, nothing is lost, and the copy ends when it is well again. clogd hangs
-(SIGSTOP) on a node under load: its writes wait, the others' do not. The mirror grows on all nodes under load. Then it is created and removed
+(SIGSTOP) on a node under load: its writes wait, the others' do not; then it is killed there and started again. The mirror grows on all nodes under load. Then it is created and removed
 again and again.
 """
 import os
@@ -57,6 +57,10 @@ def clogd_hangs(lab, mirror):
     one.run("pkill -STOP -x clogd")
     time.sleep(4)
     one.run("pkill -CONT -x clogd")
+    time.sleep(1)
+    say("clogd dies on node 1, and is started again")
+    one.kill_clogd()
+    one.start_clogd()
     figures = two.expect(other(), "node 2's writes")
     say(f"node 2: longest gap {figures['longest_gap_ms']:.0f} ms")
     figures = one.expect(mine(), "node 1's writes")
