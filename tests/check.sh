@@ -124,7 +124,7 @@ else
   stories 6.12 ours tests/lab/scenarios/03-*.py tests/lab/scenarios/18-*.py
   at=tests/lab/scenarios
   two_at_a_time "6.1 $at/16-our-target-reloads.py" "6.12 $at/14-our-target-alone.py" "6.1 $at/15-lvm-on-our-target.py" "6.1 $at/12-pacemaker-agent.py" "6.1 $at/20-flush-order.py" \
-    "6.12 $at/21-unreadable-sectors.py" "6.1 $at/22-multipath-as-the-kernels.py"
+    "6.12 $at/21-unreadable-sectors.py"
 fi
 
 echo

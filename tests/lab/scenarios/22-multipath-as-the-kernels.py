@@ -153,7 +153,7 @@ def trouble(one, paths, mode):
     a, b, c, d = paths.numbers
     ours = Map(one, "ours")
     expect(ours.create(f"3 queue_if_no_path queue_mode {mode} 0 2 1 service-time 0 2 0 {a} {b} latency 0 2 0 {c} {d}") is None, "the table is refused")
-    load = one.load("write", ours.path, seconds=10, depth=4, span_mib=8, verify=True)
+    load = one.load("write", ours.path, seconds=25, depth=4, span_mib=8, verify=True)
     time.sleep(1)
     paths.set("offline", 0)
     wait_for("the first path to fail", lambda: f"{a} F" in ours.says())
