@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // clogd: options, protection of the process, start.
+#include <malloc.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,8 +21,14 @@
 
 namespace {
 
+constexpr int kMappedBytes = 256 << 10;  // an allocation from here on is a mapping of its own
+
 // A mirror may hold the swap space or this program's own file: nothing of the daemon may be paged out, nor killed for memory.
 void protect_process() {
+    // Locked memory is taken from the machine for good: no huge page for each thread's stack and heap, and what is freed goes back.
+    ::prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    ::mallopt(M_ARENA_MAX, 2);
+    ::mallopt(M_MMAP_THRESHOLD, kMappedBytes);
     if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0) clogd::io::log(clogd::out::Level::warning, "memory cannot be locked: run clogd as root, or give it CAP_IPC_LOCK");
     std::ofstream("/proc/self/oom_score_adj") << "-1000";
 }

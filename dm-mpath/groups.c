@@ -3,13 +3,18 @@
  * Which group, and which of its paths. A group is left when none of its paths takes I/O, or when it
  * is told to be. Groups that are bypassed come last.
  */
+#include <linux/ktime.h>
+
 #include "mpath.h"
 
-static struct mpath_path *choose_in(struct group *group, u32 bytes, u64 now)
+static struct mpath_path *choose_in(struct group *group, u32 bytes, u64 *now)
 {
-	struct select_io io = { .bytes = bytes, .cpu = raw_smp_processor_id(), .now = now };
-	struct select_path *p = select_choose(group->selector, &group->select, group->paths, &io);
+	bool timed = group->selector->timed || group->m->path_timeout_ms;
+	struct select_io io = { .bytes = bytes, .cpu = raw_smp_processor_id() };
+	struct select_path *p;
 
+	*now = io.now = timed ? ktime_get_ns() : 0;
+	p = select_choose(group->selector, &group->select, group->paths, &io);
 	return p ? container_of(p, struct mpath_path, select) : NULL;
 }
 
@@ -47,7 +52,7 @@ static struct group *first_usable(struct mpath *m, bool bypassed)
 }
 
 /* Without the current group: the first that has a path. The lock is held. */
-static struct mpath_path *look_around(struct mpath *m, u32 bytes, u64 now)
+static struct mpath_path *look_around(struct mpath *m, u32 bytes, u64 *now)
 {
 	struct group *group = m->next_group;
 	struct mpath_path *path;
@@ -77,7 +82,7 @@ static struct mpath_path *look_around(struct mpath *m, u32 bytes, u64 now)
  * The path for so many bytes, or NULL. The hardware of its group may not be ready yet
  * (m->readiness).
  */
-struct mpath_path *mpath_choose(struct mpath *m, u32 bytes, u64 now)
+struct mpath_path *mpath_choose(struct mpath *m, u32 bytes, u64 *now)
 {
 	struct group *group = READ_ONCE(m->current_group);
 	struct mpath_path *path = NULL;
@@ -98,13 +103,6 @@ struct mpath_path *mpath_choose(struct mpath *m, u32 bytes, u64 now)
 	}
 	spin_unlock_irqrestore(&m->lock, flags);
 	return path;
-}
-
-bool mpath_wants_time(struct mpath *m)
-{
-	struct group *group = READ_ONCE(m->current_group);
-
-	return !group || group->selector->timed;
 }
 
 void group_bypass(struct group *group, bool bypass)

@@ -89,15 +89,13 @@ bool handler_init_locked(struct mpath *m)
 	return m->initialising;
 }
 
-bool handler_init(struct mpath *m)
+void handler_init(struct mpath *m)
 {
 	unsigned long flags;
-	bool at_work;
 
 	spin_lock_irqsave(&m->lock, flags);
-	at_work = handler_init_locked(m);
+	handler_init_locked(m);
 	spin_unlock_irqrestore(&m->lock, flags);
-	return at_work;
 }
 
 /* One more try? If not, the path has failed. */

@@ -8,11 +8,6 @@
 
 #include "mpath.h"
 
-static u64 time_for(struct mpath *m)
-{
-	return mpath_wants_time(m) || m->path_timeout_ms ? ktime_get_ns() : 0;
-}
-
 static void begin(struct mpath_io *io, struct mpath_path *path, u32 bytes, u64 now)
 {
 	io->path = path;
@@ -25,10 +20,9 @@ static void end(struct mpath_io *io, blk_status_t status)
 {
 	struct mpath_path *path = io->path;
 	struct group *group = path->group;
-	bool timed = group->selector->timed || path->m->path_timeout_ms;
 
 	select_ended(group->selector, &group->select, &path->select, io->bytes, io->began,
-		     timed ? ktime_get_ns() : 0);
+		     io->began ? ktime_get_ns() : 0);
 	io->path = NULL;
 	if (unlikely(READ_ONCE(path->state) == PATH_STUCK) && (!status || !blk_path_error(status)))
 		path_return(path, PATH_LANDED);
@@ -41,7 +35,7 @@ static bool pushes_back(struct mpath *m)
 }
 
 /* May I/O go to the group that was chosen? If not, its handler is called. */
-static bool ready(struct mpath *m)
+bool mpath_ready(struct mpath *m)
 {
 	if (likely(READ_ONCE(m->readiness) == READY))
 		return true;
@@ -89,8 +83,8 @@ static void wait(struct mpath *m, struct bio *bio)
 /* DM_MAPIO_* for a bio that is as it came. */
 static int send(struct mpath *m, struct bio *bio)
 {
-	u64 now = time_for(m);
-	struct mpath_path *path = mpath_choose(m, bio->bi_iter.bi_size, now);
+	u64 now;
+	struct mpath_path *path = mpath_choose(m, bio->bi_iter.bi_size, &now);
 
 	if (unlikely(!path)) {
 		unsigned long flags;
@@ -105,7 +99,7 @@ static int send(struct mpath *m, struct bio *bio)
 			return DM_MAPIO_SUBMITTED;
 		return pushes_back(m) ? DM_MAPIO_REQUEUE : DM_MAPIO_KILL;
 	}
-	if (unlikely(!ready(m))) {
+	if (unlikely(!mpath_ready(m))) {
 		wait(m, bio);
 		/* It may have become ready before this one began to wait. */
 		if (READ_ONCE(m->readiness) == READY)
@@ -205,12 +199,12 @@ int mpath_map_request(struct dm_target *ti, struct request *rq, union map_info *
 	struct mpath *m = ti->private;
 	struct mpath_io *io = context->ptr;
 	u32 bytes = blk_rq_bytes(rq);
-	u64 now = time_for(m);
-	struct mpath_path *path = mpath_choose(m, bytes, now);
+	u64 now;
+	struct mpath_path *path = mpath_choose(m, bytes, &now);
 
 	if (unlikely(!path))
 		return requests_wait(m) ? DM_MAPIO_DELAY_REQUEUE : DM_MAPIO_KILL;
-	if (unlikely(!ready(m)))
+	if (unlikely(!mpath_ready(m)))
 		return DM_MAPIO_DELAY_REQUEUE;
 	*clone = blk_mq_alloc_request(path_queue(path), rq->cmd_flags | REQ_NOMERGE,
 				      BLK_MQ_REQ_NOWAIT);

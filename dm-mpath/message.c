@@ -2,36 +2,26 @@
 /* dmsetup message <map> 0 ... */
 #include "mpath.h"
 
-static struct mpath_path *path_of(struct mpath *m, const char *device)
-{
-	struct group *group;
-	struct mpath_path *path;
-	dev_t number;
-
-	if (compat_device_number(device, &number))
-		return NULL;
-	list_for_each_entry(group, &m->groups, list)
-		list_for_each_entry(path, &group->all, list)
-			if (path->dev->bdev->bd_dev == number)
-				return path;
-	return NULL;
-}
-
 /* To each path with that device: it may be there more than once. */
 static int to_path(struct mpath *m, const char *device, void (*what)(struct mpath_path *path))
 {
-	struct mpath_path *found = path_of(m, device), *path;
+	struct mpath_path *path;
 	struct group *group;
+	bool found = false;
+	dev_t number;
 
-	if (!found) {
-		DMWARN("%s: message: no path is called %s", map_name(m), device);
-		return -EINVAL;
-	}
+	if (compat_device_number(device, &number))
+		number = 0;
 	list_for_each_entry(group, &m->groups, list)
 		list_for_each_entry(path, &group->all, list)
-			if (path->dev->bdev->bd_dev == found->dev->bdev->bd_dev)
+			if (path->dev->bdev->bd_dev == number) {
 				what(path);
-	return 0;
+				found = true;
+			}
+	if (found)
+		return 0;
+	DMWARN("%s: message: no path is called %s", map_name(m), device);
+	return -EINVAL;
 }
 
 static void fail(struct mpath_path *path)

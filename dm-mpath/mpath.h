@@ -191,6 +191,7 @@ int mpath_map_bio(struct dm_target *ti, struct bio *bio);
 int mpath_end_bio(struct dm_target *ti, struct bio *bio, blk_status_t *error);
 int mpath_map_request(struct dm_target *ti, struct request *rq, union map_info *context,
 		      struct request **clone);
+bool mpath_ready(struct mpath *m);
 void mpath_release_request(struct request *clone, union map_info *context);
 int mpath_end_request(struct dm_target *ti, struct request *clone, blk_status_t error,
 		      union map_info *context);
@@ -200,8 +201,8 @@ void mpath_resubmit(struct work_struct *work);
 void mpath_set_no_path(struct mpath *m, enum no_path policy, bool save);
 
 /* groups.c */
-struct mpath_path *mpath_choose(struct mpath *m, u32 bytes, u64 now);
-bool mpath_wants_time(struct mpath *m);
+/* `now`: when that was, in ns; 0 where nobody wants to know. */
+struct mpath_path *mpath_choose(struct mpath *m, u32 bytes, u64 *now);
 bool group_usable(struct group *group);
 void group_bypass(struct group *group, bool bypass);
 void group_switch(struct mpath *m, struct group *group);
@@ -222,7 +223,7 @@ void mpath_no_path_timed_out(struct timer_list *timer);
 
 /* handler.c */
 int handler_attach(struct mpath_path *path, char **error);
-bool handler_init(struct mpath *m);
+void handler_init(struct mpath *m);
 bool handler_init_locked(struct mpath *m);
 void handler_activate(struct work_struct *work);
 void handler_give_up(struct mpath_path *path);

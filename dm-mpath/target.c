@@ -83,13 +83,12 @@ static void mpath_resume(struct dm_target *ti)
 static int mpath_prepare_ioctl(struct dm_target *ti, struct block_device **bdev)
 {
 	struct mpath *m = ti->private;
-	struct mpath_path *path = mpath_choose(m, 0, 0);
+	u64 now;
+	struct mpath_path *path = mpath_choose(m, 0, &now);
 
 	if (!path && READ_ONCE(m->no_path) == NO_PATH_FAILS)
 		return -EIO;
-	if (!path || READ_ONCE(m->readiness) != READY) { /* the core asks again */
-		if (READ_ONCE(m->readiness) == READY_WANTED)
-			handler_init(m);
+	if (!mpath_ready(m) || !path) { /* the core asks again */
 		dm_table_run_md_queue_async(ti->table);
 		mpath_run_waiting(m);
 		return -ENOTCONN;

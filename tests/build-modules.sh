@@ -25,6 +25,7 @@ build_for() { # a kernel's tree or headers
     if ! make -C "$headers" M="$folder/$module" W=1 "${sparse[@]}" "${options[@]}" modules >"$log" 2>&1 || grep -q 'warning:' "$log"; then
       echo "build-modules.sh: $module for $release:" >&2
       grep -E 'warning:|error:|Error' -A 3 "$log" >&2 || tail -n 20 "$log" >&2
+      rm -r "${folder:?}/$module" # so that the next run sees it again
       return 1
     fi
     cp -u "$folder/$module"/*.ko "$folder/"

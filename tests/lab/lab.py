@@ -47,6 +47,11 @@ def sh(*command, check=True):
     return done.stdout
 
 
+def expect(truth, what):
+    if not truth:
+        raise LabError(what)
+
+
 def wait_for(what, condition, seconds=60):
     """Waits until the condition holds; patience is generous because the machines are emulated."""
     end = time.time() + seconds * SLOW

@@ -15,11 +15,6 @@ sys.path.insert(0, __file__.rsplit("/", 2)[0])
 from lab import *  # noqa: F403 - a story speaks the lab's language
 
 
-def expect(truth, what):
-    if not truth:
-        raise LabError(what)
-
-
 def tell(lab):
     one = lab.node(1)
     one.use_our_mirror(idle_ms=1000)

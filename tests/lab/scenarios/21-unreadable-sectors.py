@@ -16,11 +16,6 @@ from lab import *  # noqa: F403 - a story speaks the lab's language
 BAD_PAGE = 5 * REGION // 4096 + 12
 
 
-def expect(truth, what):
-    if not truth:
-        raise LabError(what)
-
-
 class Scarred:
     """A disk in memory with a page that can be made unreadable."""
 

@@ -20,11 +20,6 @@ SIZE_MIB = 32
 NAMES = {"stock": "multipath", "ours": "multipath-ext"}
 
 
-def expect(truth, what):
-    if not truth:
-        raise LabError(what)
-
-
 class Paths:
     def __init__(self, node):
         self.node = node
