@@ -9,6 +9,7 @@ jobs=$(nproc)
 seeds=${SEEDS:-10000}
 passed=0 failed=0
 names=()
+told=()
 took=
 logs=$CLOGD_BUILD/check
 rm -rf "$logs"
@@ -66,35 +67,26 @@ same_hash() {
   [ "$a" = "$b" ]
 }
 
-# Stories of one machine each, two at a time: "<kernel> <story>" ...
-two_at_a_time() {
-  local pair kernel story name status
-  printf '%s\n' "$@" | xargs -P 2 -L 1 bash -c 'begin=$SECONDS
-    CLOGD_LAB_KERNEL=$1 CLOGD_LAB_TARGET=stock timeout 600 python3 "$2" >"$0/${2##*/}-$1.out" 2>&1
-    echo "$? $((SECONDS - begin))" >"$0/${2##*/}-$1.status"' "$logs"
-  for pair in "$@"; do
-    read -r kernel story <<<"$pair"
-    name=${story##*/}
-    read -r status took <"$logs/$name-$kernel.status"
-    step "lab ${name%.py} on Linux $kernel, beside another" ended "$status" "$logs/$name-$kernel.out"
+# Stories, "<kernel> <target: stock or ours> <story>" each: the machines of one boot while the one before is told (lab.py, CLOGD_LAB_TURN).
+stories() {
+  local kernel target name status
+  while read -r status took kernel target name; do
+    step "lab $name on Linux $kernel$([ "$target" = ours ] && echo ", our target")" ended "$status" "$logs/$name-$kernel-$target.out"
     took=
-  done
+  done < <(printf '%s\n' "$@" | CLOGD_LAB_TURN=$logs/turn xargs -P 2 -L 1 bash -c 'name=${3##*/} name=${name%.py} begin=$SECONDS
+    CLOGD_LAB_KERNEL=$1 CLOGD_LAB_TARGET=$2 timeout --foreground 900 python3 "$3" >"$0/$name-$1-$2.out" 2>&1 </dev/null
+    echo "$? $(sed -n "s/.* passed: .*, \([0-9]*\) s$/\1/p" "$0/$name-$1-$2.out" | grep . || echo $((SECONDS - begin))) $1 $2 $name"' "$logs")
 }
 
-ended() { # status and output of a story of above
+ended() { # status and output of a story
   cat "$2"
   return "$1"
 }
 
-stories() { # kernel, target (stock or ours), stories
-  local kernel=$1 target=$2 story name on
+with() { # kernel, target, stories: a line for each
+  local kernel=$1 target=$2
   shift 2
-  on="Linux $kernel"
-  [ "$target" = ours ] && on="$on, our target"
-  for story in "$@"; do
-    name=$(basename "$story" .py)
-    CLOGD_LAB_KERNEL=$kernel CLOGD_LAB_TARGET=$target step "lab $name on $on" timeout --foreground 600 python3 "$story"
-  done
+  printf "%s\n" "${@/#/$kernel $target }"
 }
 
 step "build" build_in "$CLOGD_BUILD" -DCMAKE_BUILD_TYPE=RelWithDebInfo
@@ -114,18 +106,17 @@ if [ "${1:-}" != stories ]; then
   step "fuzz state, cluster, picture" fuzz state cluster picture
   step "control socket and start-up" tests/control.sh
 fi
+at=tests/lab/scenarios
 if [ "${1:-}" = stories ]; then
-  for kernel in 6.1 6.12; do
-    stories $kernel stock tests/lab/scenarios/*.py
-    stories $kernel ours tests/lab/scenarios/0*.py tests/lab/scenarios/1[01]-*.py  # from 14 on they say themselves which target they want
+  for kernel in 6.1 6.12; do # from 14 on they say themselves which target they want
+    mapfile -t -O "${#told[@]}" told < <(with $kernel stock $at/*.py && with $kernel ours $at/0*.py $at/1[01]-*.py)
   done
 else
-  stories 6.1 stock tests/lab/scenarios/0*.py tests/lab/scenarios/1[01379]-*.py
-  stories 6.12 ours tests/lab/scenarios/03-*.py tests/lab/scenarios/18-*.py
-  at=tests/lab/scenarios
-  two_at_a_time "6.1 $at/16-our-target-reloads.py" "6.12 $at/14-our-target-alone.py" "6.1 $at/15-lvm-on-our-target.py" "6.1 $at/12-pacemaker-agent.py" "6.1 $at/20-flush-order.py" \
-    "6.12 $at/21-unreadable-sectors.py"
+  mapfile -t told < <(with 6.1 stock $at/0*.py $at/1[01379]-*.py && with 6.12 ours $at/03-*.py $at/18-*.py)
+  # Of one machine each: two at a time.
+  mapfile -t -O "${#told[@]}" told < <(with 6.1 stock $at/16-*.py && with 6.12 stock $at/14-*.py && with 6.1 stock $at/15-*.py $at/12-*.py $at/20-*.py && with 6.12 stock $at/21-*.py)
 fi
+stories "${told[@]}"
 
 echo
 [ $failed -eq 0 ] || printf 'failed: %s\n' "${names[@]}"
