@@ -23,7 +23,7 @@ build: $(BUILD)/.deps-build ## build clogd, clogctl and the tests into build/bin
 	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo >$(BUILD)/cmake.log 2>&1 || { cat $(BUILD)/cmake.log; exit 1; }
 	@ninja -C $(BUILD) -j $(JOBS) --quiet
 
-modules: $(BUILD)/.deps-modules ## build dm-raid1-ext and dm-log-cluster for every kernel whose headers are installed
+modules: $(BUILD)/.deps-modules ## build dm-raid1-ext, dm-log-cluster and dm-mpath for every kernel whose headers are installed
 	@CLOGD_BUILD=$(abspath $(BUILD)) tests/build-modules.sh
 
 check: $(BUILD)/.deps-modules $(BUILD)/.deps-build $(BUILD)/.deps-check $(BUILD)/.deps-lab ## everything that must hold: lint, unit tests, sanitizers, fuzzing, 10,000 simulated clusters, the lab
@@ -59,16 +59,22 @@ uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(PREFIX)/sbin/clogd $(DESTDIR)$(PREFIX)/sbin/clogctl $(DESTDIR)$(PREFIX)/share/man/man8/clogd.8 \
 	  $(DESTDIR)$(PREFIX)/share/man/man8/clogctl.8 $(DESTDIR)/lib/systemd/system/clogd.service $(DESTDIR)$(PREFIX)/lib/ocf/resource.d/clogd/clogd
 
-install-modules: modules ## put the modules in place of the kernel's own mirror target (DESTDIR); the next load takes them
+# Which of the kernel's own targets ours stand in for: mirror, multipath.
+IN_PLACE ?= mirror
+STANDS_FOR_mirror = dm-raid1-ext.conf
+STANDS_FOR_multipath = dm-mpath.conf
+MODPROBE_FILES = $(foreach t,$(IN_PLACE),$(or $(STANDS_FOR_$(t)),$(error IN_PLACE=$(t): there are mirror and multipath)))
+
+install-modules: modules ## put the modules in place of the kernel's own targets (IN_PLACE="mirror multipath", DESTDIR); the next load takes them
 	@for d in $(BUILD)/modules/*/; do \
 	  release=$$(basename $$d); \
-	  install -D -m 644 -t $(DESTDIR)/lib/modules/$$release/updates/clogd $$d/dm-log-cluster.ko $$d/dm-raid1-ext.ko; \
+	  install -D -m 644 -t $(DESTDIR)/lib/modules/$$release/updates/clogd $$d/dm-log-cluster.ko $$d/dm-raid1-ext.ko $$d/dm-mpath.ko; \
 	  [ -n "$(DESTDIR)" ] || depmod $$release; \
 	done
-	install -D -m 644 ha-configs/modprobe.d/dm-raid1-ext.conf $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf
+	install -D -m 644 -t $(DESTDIR)/etc/modprobe.d $(MODPROBE_FILES:%=ha-configs/modprobe.d/%)
 
-uninstall-modules: ## give the kernel's own mirror target its place back
-	rm -f $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf
+uninstall-modules: ## give the kernel's own targets their places back
+	rm -f $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf $(DESTDIR)/etc/modprobe.d/dm-mpath.conf
 	@for d in $(DESTDIR)/lib/modules/*/updates/clogd; do \
 	  [ -d $$d ] || continue; \
 	  release=$$(basename $$(dirname $$(dirname $$d))); \
@@ -80,17 +86,19 @@ VERSION := $(shell awk '/^project/ { print $$3 }' CMakeLists.txt)
 DKMS_SOURCE = $(DESTDIR)/usr/src/clogd-modules-$(VERSION)
 
 install-dkms: ## hand the modules' sources to DKMS, which builds them for every kernel to come (DESTDIR)
-	install -d $(DKMS_SOURCE)/dm-raid1-ext/compat $(DKMS_SOURCE)/proto
-	install -m 644 dm-raid1-ext/*.[ch] dm-raid1-ext/Kbuild $(DKMS_SOURCE)/dm-raid1-ext
-	install -m 644 dm-raid1-ext/compat/*.h $(DKMS_SOURCE)/dm-raid1-ext/compat
-	install -m 644 proto/channel.h $(DKMS_SOURCE)/proto
+	for module in dm-raid1-ext dm-mpath; do \
+	  install -D -m 644 -t $(DKMS_SOURCE)/$$module $$module/*.[ch] $$module/Kbuild && \
+	  install -D -m 644 -t $(DKMS_SOURCE)/$$module/compat $$module/compat/*.h || exit 1; \
+	done
+	install -D -m 644 -t $(DKMS_SOURCE)/proto proto/channel.h
+	install -m 644 ha-configs/dkms/Kbuild $(DKMS_SOURCE)/Kbuild
 	sed 's/@VERSION@/$(VERSION)/' ha-configs/dkms/dkms.conf >$(DKMS_SOURCE)/dkms.conf
-	install -D -m 644 ha-configs/modprobe.d/dm-raid1-ext.conf $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf
+	install -D -m 644 -t $(DESTDIR)/etc/modprobe.d $(MODPROBE_FILES:%=ha-configs/modprobe.d/%)
 	[ -n "$(DESTDIR)" ] || dkms install clogd-modules/$(VERSION)
 
 uninstall-dkms: ## take them back
 	[ -n "$(DESTDIR)" ] || dkms remove clogd-modules/$(VERSION) --all
-	rm -rf $(DKMS_SOURCE) $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf
+	rm -rf $(DKMS_SOURCE) $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf $(DESTDIR)/etc/modprobe.d/dm-mpath.conf
 
 fmt: $(BUILD)/.deps-check ## format the sources
 	@git ls-files '*.cc' '*.hh' 'dm-*/*.c' 'dm-*/*.h' | xargs clang-format -i

@@ -27,6 +27,7 @@ void deadline_look(struct work_struct *work)
 	struct mpath_path *path;
 	struct group *group;
 
+	down_read(&m->members);
 	list_for_each_entry(group, &m->groups, list)
 		list_for_each_entry(path, &group->all, list)
 			if (late(path, ktime_get_ns())) {
@@ -34,6 +35,7 @@ void deadline_look(struct work_struct *work)
 				       path->dev->name, m->path_timeout_ms);
 				path_fail(path, PATH_LATE);
 			}
+	up_read(&m->members);
 	deadline_watch(m);
 }
 

@@ -2,7 +2,7 @@
 /* Why things are as they are, for people and as JSON. */
 #include "mpath.h"
 
-static const char *cause_text(struct mpath_path *path)
+static const char *text_of(enum path_event event)
 {
 	static const char *const texts[PATH_EVENTS] = {
 		[PATH_ERROR] = "an error of the path",
@@ -16,9 +16,47 @@ static const char *cause_text(struct mpath_path *path)
 		[PATH_RAMPED] = "it has borne its full share",
 		[PATH_DRAIN] = "it is drained",
 		[PATH_UNDRAIN] = "it is drained no more",
+		[PATH_ADDED] = "it was added",
 	};
 
-	return path->since ? texts[path->cause] : "as the table has it";
+	return texts[event];
+}
+
+static const char *cause_text(struct mpath_path *path)
+{
+	return path->since ? text_of(path->cause) : "as the table has it";
+}
+
+/* The newest first. */
+static unsigned int history(struct mpath_path *path, char *result, unsigned int sz,
+			    unsigned int maxlen)
+{
+	u32 n = min_t(u32, path->nr_changes, PATH_CHANGES), i;
+
+	for (i = 1; i <= n; i++) {
+		const struct path_change *c = &path->changes[(path->nr_changes - i) % PATH_CHANGES];
+
+		DMEMIT("\n    %u ms ago %s: %s", jiffies_to_msecs(jiffies - c->at),
+		       path_state_name(c->state), text_of(c->cause));
+	}
+	return sz;
+}
+
+static unsigned int history_json(struct mpath_path *path, char *result, unsigned int sz,
+				 unsigned int maxlen)
+{
+	u32 n = min_t(u32, path->nr_changes, PATH_CHANGES), i;
+
+	DMEMIT(",\"changes\":[");
+	for (i = 1; i <= n; i++) {
+		const struct path_change *c = &path->changes[(path->nr_changes - i) % PATH_CHANGES];
+
+		DMEMIT("%s{\"ms_ago\":%u,\"state\":\"%s\",\"cause\":\"%s\"}", i > 1 ? "," : "",
+		       jiffies_to_msecs(jiffies - c->at), path_state_name(c->state),
+		       text_of(c->cause));
+	}
+	DMEMIT("]");
+	return sz;
 }
 
 /* Seconds since the state changed last; since the map was made, if it never did. */
@@ -57,12 +95,14 @@ unsigned int mpath_explain(struct mpath *m, char *result, unsigned int maxlen)
 	list_for_each_entry(group, &m->groups, list) {
 		DMEMIT("\ngroup %u (%s, priority %d): %s", group->number, group->selector->name,
 		       group->prio, group_reason(m, group));
-		list_for_each_entry(path, &group->all, list)
+		list_for_each_entry(path, &group->all, list) {
 			DMEMIT("\n  %s %s for %u s: %s; %u failure(s), %d in flight, gets %u %%",
 			       path->dev->name, path_state_name(path->state),
 			       seconds_in_state(path), cause_text(path), path->failures,
 			       atomic_read(&path->select.in_flight),
 			       path_usable(path) ? path->select.share : 0);
+			sz = history(path, result, sz, maxlen);
+		}
 	}
 	return sz;
 }
@@ -74,8 +114,8 @@ unsigned int mpath_json(struct mpath *m, char *result, unsigned int maxlen)
 	struct group *group;
 	unsigned int sz = 0;
 
-	DMEMIT("{\"state\":\"%s\",\"valid_paths\":%d,\"groups\":[", map_reason(m),
-	       atomic_read(&m->valid_paths));
+	DMEMIT("{\"state\":\"%s\",\"valid_paths\":%d,\"waiting_kib\":%llu,\"groups\":[",
+	       map_reason(m), atomic_read(&m->valid_paths), m->waiting_bytes >> 10);
 	list_for_each_entry(group, &m->groups, list) {
 		DMEMIT("%s{\"group\":%u,\"selector\":\"%s\",\"priority\":%d,\"bypassed\":%s,\"current\":%s,\"reason\":\"%s\",\"paths\":[",
 		       comma, group->number, group->selector->name, group->prio,
@@ -84,11 +124,14 @@ unsigned int mpath_json(struct mpath *m, char *result, unsigned int maxlen)
 		comma = ",";
 		inner = "";
 		list_for_each_entry(path, &group->all, list) {
-			DMEMIT("%s{\"device\":\"%s\",\"state\":\"%s\",\"seconds\":%u,\"cause\":\"%s\",\"failures\":%u,\"in_flight\":%d,\"share_percent\":%u}",
+			DMEMIT("%s{\"device\":\"%s\",\"state\":\"%s\",\"seconds\":%u,\"cause\":\"%s\",\"failures\":%u,\"in_flight\":%d,\"share_percent\":%u",
 			       inner, path->dev->name, path_state_name(path->state),
 			       seconds_in_state(path), cause_text(path), path->failures,
 			       atomic_read(&path->select.in_flight),
 			       path_usable(path) ? path->select.share : 0);
+			sz = history_json(path, result, sz, maxlen);
+			sz = stats_json(path, result, sz, maxlen);
+			DMEMIT("}");
 			inner = ",";
 		}
 		DMEMIT("]}");

@@ -51,6 +51,13 @@ void failback_consider(struct mpath_path *path)
 		mod_delayed_work(mpath_wq, &m->fail_back, msecs_to_jiffies(wait_for(m)));
 }
 
+/* Priorities have changed. The lock is held. */
+void failback_changed(struct mpath *m)
+{
+	if (m->failback != FAILBACK_MANUAL && m->current_group && best(m) != m->current_group)
+		mod_delayed_work(mpath_wq, &m->fail_back, msecs_to_jiffies(wait_for(m)));
+}
+
 /* The current group has lost its last path. The lock is held. */
 void failback_lost(struct mpath *m)
 {

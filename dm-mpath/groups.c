@@ -9,12 +9,13 @@
 
 static struct mpath_path *choose_in(struct group *group, u32 bytes, u64 *now)
 {
-	bool timed = group->selector->timed || group->m->path_timeout_ms;
+	bool timed =
+		group->selector->timed || group->m->path_timeout_ms || READ_ONCE(group->m->timed);
 	struct select_io io = { .bytes = bytes, .cpu = raw_smp_processor_id() };
 	struct select_path *p;
 
 	*now = io.now = timed ? ktime_get_ns() : 0;
-	p = select_choose(group->selector, &group->select, group->paths, &io);
+	p = select_choose(group->selector, &group->select, rcu_dereference(group->paths), &io);
 	return p ? container_of(p, struct mpath_path, select) : NULL;
 }
 
@@ -80,7 +81,7 @@ static struct mpath_path *look_around(struct mpath *m, u32 bytes, u64 *now)
 
 /*
  * The path for so many bytes, or NULL. The hardware of its group may not be ready yet
- * (m->readiness).
+ * (m->readiness). The caller is in an RCU section, until the path has its I/O.
  */
 struct mpath_path *mpath_choose(struct mpath *m, u32 bytes, u64 *now)
 {
@@ -142,19 +143,25 @@ struct group *group_numbered(struct mpath *m, u32 number)
 	return NULL;
 }
 
-/* Request-based: would a request have to wait? One path that is not busy is enough. */
-bool mpath_busy(struct mpath *m)
+struct mpath_path *path_numbered(struct mpath *m, dev_t number)
 {
-	struct group *group = READ_ONCE(m->next_group) ?: READ_ONCE(m->current_group);
-	bool any = false;
 	struct mpath_path *path;
+	struct group *group;
 
-	if (READ_ONCE(m->initialising))
-		return true;
-	/* blk-mq is told by the mapping to come again later. */
-	if (!atomic_read(&m->valid_paths) || !group)
-		return false;
-	list_for_each_entry(path, &group->all, list) {
+	list_for_each_entry(group, &m->groups, list)
+		list_for_each_entry(path, &group->all, list)
+			if (path->dev->bdev->bd_dev == number)
+				return path;
+	return NULL;
+}
+
+/* Is every path that takes I/O busy? In an RCU section. */
+static bool group_busy(struct group *group)
+{
+	struct mpath_path *path;
+	bool any = false;
+
+	list_for_each_entry_rcu(path, &group->all, list) {
 		if (!READ_ONCE(path->select.usable))
 			continue;
 		if (!blk_lld_busy(path_queue(path)))
@@ -162,4 +169,21 @@ bool mpath_busy(struct mpath *m)
 		any = true;
 	}
 	return any;
+}
+
+/* Request-based: would a request have to wait? One path that is not busy is enough. */
+bool mpath_busy(struct mpath *m)
+{
+	struct group *group;
+	bool busy = false;
+
+	if (READ_ONCE(m->initialising))
+		return true;
+	rcu_read_lock();
+	group = READ_ONCE(m->next_group) ?: READ_ONCE(m->current_group);
+	/* Without one, blk-mq is told by the mapping to come again later. */
+	if (group && atomic_read(&m->valid_paths))
+		busy = group_busy(group);
+	rcu_read_unlock();
+	return busy;
 }

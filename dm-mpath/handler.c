@@ -28,7 +28,12 @@ static int attach(struct mpath_path *path, char **attached, char **error)
 	struct request_queue *q = path_queue(path);
 	int r;
 
-	if (m->retain_attached)
+	if (m->complete && *attached &&
+	    (m->handler ? strcmp(*attached, m->handler) : m->retain_attached)) {
+		*error = "another hardware handler is attached to it than to the map's paths";
+		return -EBUSY;
+	}
+	if (m->retain_attached && !m->complete)
 		adopt(m, attached);
 	if (!m->handler)
 		return 0;
@@ -61,6 +66,15 @@ int handler_attach(struct mpath_path *path, char **error)
 	return r;
 }
 
+/* The lock is held. */
+void handler_call(struct mpath_path *path, unsigned long delay)
+{
+	if (!queue_delayed_work(mpath_handler_wq, &path->activate, delay))
+		return;
+	path->activating = true;
+	path->m->initialising++;
+}
+
 /* The lock is held. True: the handler is at work for the current group. */
 bool handler_init_locked(struct mpath *m)
 {
@@ -81,9 +95,8 @@ bool handler_init_locked(struct mpath *m)
 						 ? INIT_DELAY_DEFAULT_MS
 						 : m->init_delay_ms);
 	list_for_each_entry(path, &m->current_group->all, list)
-		if (path_usable(path) &&
-		    queue_delayed_work(mpath_handler_wq, &path->activate, delay))
-			m->initialising++;
+		if (path_usable(path))
+			handler_call(path, delay);
 	if (!m->initialising) /* there is nothing to make ready */
 		WRITE_ONCE(m->readiness, READY);
 	return m->initialising;
@@ -125,6 +138,7 @@ static void done(struct mpath_path *path, bool failed, bool later)
 	} else if (!failed && m->readiness != READY_WANTED) {
 		path->group->bypassed = false;
 	}
+	path->activating = false;
 	m->initialising--;
 	if (!m->initialising && m->readiness == READY_WANTED) {
 		m->again_later = later;

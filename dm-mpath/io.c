@@ -8,22 +8,33 @@
 
 #include "mpath.h"
 
-static void begin(struct mpath_io *io, struct mpath_path *path, u32 bytes, u64 now)
+static void begin(struct mpath_io *io, struct mpath_path *path, u32 bytes, bool writes, u64 now)
 {
 	io->path = path;
 	io->bytes = bytes;
+	io->writes = writes;
 	io->began = now;
 	select_began(&path->select, bytes, now);
+}
+
+/* It is on no path any more. */
+static void leave(struct mpath_io *io, u64 now)
+{
+	struct mpath_path *path = io->path;
+	struct group *group = path->group;
+
+	select_ended(group->selector, &group->select, &path->select, io->bytes, io->began, now);
+	io->path = NULL;
 }
 
 static void end(struct mpath_io *io, blk_status_t status)
 {
 	struct mpath_path *path = io->path;
-	struct group *group = path->group;
+	u64 now = io->began ? ktime_get_ns() : 0;
 
-	select_ended(group->selector, &group->select, &path->select, io->bytes, io->began,
-		     io->began ? ktime_get_ns() : 0);
-	io->path = NULL;
+	stats_count(path, io->writes, io->bytes, READ_ONCE(path->m->timed) ? now - io->began : 0,
+		    status);
+	leave(io, now);
 	if (unlikely(READ_ONCE(path->state) == PATH_STUCK) && (!status || !blk_path_error(status)))
 		path_return(path, PATH_LANDED);
 }
@@ -71,34 +82,51 @@ static struct mpath_bio *of(struct bio *bio)
 	return dm_per_bio_data(bio, sizeof(struct mpath_bio));
 }
 
+/* The lock is held. */
+static void wait_locked(struct mpath *m, struct bio *bio)
+{
+	bio_list_add(&m->waiting, bio);
+	m->waiting_bytes += of(bio)->iter.bi_size;
+}
+
 static void wait(struct mpath *m, struct bio *bio)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&m->lock, flags);
-	bio_list_add(&m->waiting, bio);
+	wait_locked(m, bio);
 	spin_unlock_irqrestore(&m->lock, flags);
 }
 
-/* DM_MAPIO_* for a bio that is as it came. */
-static int send(struct mpath *m, struct bio *bio)
+/* The lock is held. */
+static bool has_room(struct mpath *m, struct bio *bio)
 {
-	u64 now;
-	struct mpath_path *path = mpath_choose(m, bio->bi_iter.bi_size, &now);
+	u64 bytes = m->waiting_bytes + of(bio)->iter.bi_size;
 
-	if (unlikely(!path)) {
-		unsigned long flags;
-		bool queues;
+	if (!m->waiting_limit_kib || bytes <= (u64)m->waiting_limit_kib << 10)
+		return true;
+	DMWARN_LIMIT("%s: no path, and %llu KiB wait already (queue_limit_kib %u): more fails",
+		     map_name(m), m->waiting_bytes >> 10, m->waiting_limit_kib);
+	return false;
+}
 
-		spin_lock_irqsave(&m->lock, flags);
-		queues = m->no_path == NO_PATH_QUEUES;
-		if (queues)
-			bio_list_add(&m->waiting, bio);
-		spin_unlock_irqrestore(&m->lock, flags);
-		if (queues)
-			return DM_MAPIO_SUBMITTED;
-		return pushes_back(m) ? DM_MAPIO_REQUEUE : DM_MAPIO_KILL;
-	}
+static int send_nowhere(struct mpath *m, struct bio *bio, bool again)
+{
+	unsigned long flags;
+	bool waits;
+
+	spin_lock_irqsave(&m->lock, flags);
+	waits = m->no_path == NO_PATH_QUEUES && (again || has_room(m, bio));
+	if (waits)
+		wait_locked(m, bio);
+	spin_unlock_irqrestore(&m->lock, flags);
+	if (waits)
+		return DM_MAPIO_SUBMITTED;
+	return pushes_back(m) ? DM_MAPIO_REQUEUE : DM_MAPIO_KILL;
+}
+
+static int send_down(struct mpath *m, struct mpath_path *path, struct bio *bio, u64 now)
+{
 	if (unlikely(!mpath_ready(m))) {
 		wait(m, bio);
 		/* It may have become ready before this one began to wait. */
@@ -106,11 +134,25 @@ static int send(struct mpath *m, struct bio *bio)
 			queue_work(mpath_wq, &m->resubmit);
 		return DM_MAPIO_SUBMITTED;
 	}
-	begin(&of(bio)->io, path, bio->bi_iter.bi_size, now);
+	begin(&of(bio)->io, path, bio->bi_iter.bi_size, op_is_write(bio_op(bio)), now);
 	bio->bi_status = BLK_STS_OK;
 	bio_set_dev(bio, path->dev->bdev);
 	bio->bi_opf |= REQ_FAILFAST_TRANSPORT;
 	return DM_MAPIO_REMAPPED;
+}
+
+/* DM_MAPIO_* for a bio that is as it came. `again`: it waited, and may go on to do so. */
+static int send(struct mpath *m, struct bio *bio, bool again)
+{
+	struct mpath_path *path;
+	u64 now;
+	int r;
+
+	rcu_read_lock();
+	path = mpath_choose(m, bio->bi_iter.bi_size, &now);
+	r = likely(path) ? send_down(m, path, bio, now) : send_nowhere(m, bio, again);
+	rcu_read_unlock();
+	return r;
 }
 
 int mpath_map_bio(struct dm_target *ti, struct bio *bio)
@@ -119,7 +161,7 @@ int mpath_map_bio(struct dm_target *ti, struct bio *bio)
 
 	mb->io.path = NULL;
 	remember(mb, bio);
-	return send(ti->private, bio);
+	return send(ti->private, bio, false);
 }
 
 /* By the worker: everything that waits looks for a path again. */
@@ -139,11 +181,12 @@ void mpath_resubmit(struct work_struct *work)
 	}
 	waiting = m->waiting;
 	bio_list_init(&m->waiting);
+	m->waiting_bytes = 0;
 	spin_unlock_irq(&m->lock);
 	blk_start_plug(&plug);
 	while ((bio = bio_list_pop(&waiting))) {
 		restore(of(bio), bio);
-		switch (send(m, bio)) {
+		switch (send(m, bio, true)) {
 		case DM_MAPIO_KILL:
 			bio_io_error(bio);
 			break;
@@ -159,19 +202,28 @@ void mpath_resubmit(struct work_struct *work)
 	blk_finish_plug(&plug);
 }
 
+/* It has come back from its path, if it had one. True: with an error that is the path's. */
+static bool came_back(struct mpath_io *io, blk_status_t status)
+{
+	struct mpath_path *path = io->path;
+	bool bad = status && blk_path_error(status) && status != BLK_STS_DM_REQUEUE;
+
+	rcu_read_lock();
+	if (path)
+		end(io, status);
+	if (path && bad)
+		path_fail(path, PATH_ERROR);
+	rcu_read_unlock();
+	return bad;
+}
+
 int mpath_end_bio(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 {
 	struct mpath *m = ti->private;
-	struct mpath_io *io = &of(bio)->io;
-	struct mpath_path *path = io->path;
 	unsigned long flags;
 
-	if (path)
-		end(io, *error);
-	if (!*error || !blk_path_error(*error) || *error == BLK_STS_DM_REQUEUE)
+	if (!came_back(&of(bio)->io, *error))
 		return DM_ENDIO_DONE;
-	if (path)
-		path_fail(path, PATH_ERROR);
 	spin_lock_irqsave(&m->lock, flags);
 	if (!atomic_read(&m->valid_paths) && m->no_path == NO_PATH_FAILS) {
 		spin_unlock_irqrestore(&m->lock, flags);
@@ -180,7 +232,7 @@ int mpath_end_bio(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 		*error = BLK_STS_IOERR;
 		return DM_ENDIO_DONE;
 	}
-	bio_list_add(&m->waiting, bio);
+	wait_locked(m, bio);
 	spin_unlock_irqrestore(&m->lock, flags);
 	queue_work(mpath_wq, &m->resubmit);
 	return DM_ENDIO_INCOMPLETE;
@@ -193,11 +245,9 @@ static bool requests_wait(struct mpath *m)
 	return READ_ONCE(m->no_path) == NO_PATH_QUEUES || pushes_back(m);
 }
 
-int mpath_map_request(struct dm_target *ti, struct request *rq, union map_info *context,
-		      struct request **clone)
+static int request_down(struct mpath *m, struct request *rq, struct mpath_io *io,
+			struct request **clone)
 {
-	struct mpath *m = ti->private;
-	struct mpath_io *io = context->ptr;
 	u32 bytes = blk_rq_bytes(rq);
 	u64 now;
 	struct mpath_path *path = mpath_choose(m, bytes, &now);
@@ -220,8 +270,19 @@ int mpath_map_request(struct dm_target *ti, struct request *rq, union map_info *
 	(*clone)->bio = NULL;
 	(*clone)->biotail = NULL;
 	(*clone)->cmd_flags |= REQ_FAILFAST_TRANSPORT;
-	begin(io, path, bytes, now);
+	begin(io, path, bytes, op_is_write(req_op(rq)), now);
 	return DM_MAPIO_REMAPPED;
+}
+
+int mpath_map_request(struct dm_target *ti, struct request *rq, union map_info *context,
+		      struct request **clone)
+{
+	int r;
+
+	rcu_read_lock();
+	r = request_down(ti->private, rq, context->ptr, clone);
+	rcu_read_unlock();
+	return r;
 }
 
 /* `context`: the core could not use the clone. */
@@ -230,8 +291,10 @@ void mpath_release_request(struct request *clone, union map_info *context)
 	if (unlikely(context)) {
 		struct mpath_io *io = context->ptr;
 
+		rcu_read_lock();
 		if (io && io->path)
-			end(io, BLK_STS_OK);
+			leave(io, 0);
+		rcu_read_unlock();
 	}
 	blk_mq_free_request(clone);
 }
@@ -240,17 +303,11 @@ int mpath_end_request(struct dm_target *ti, struct request *clone, blk_status_t 
 		      union map_info *context)
 {
 	struct mpath *m = ti->private;
-	struct mpath_io *io = context->ptr;
-	struct mpath_path *path = io->path;
 	int r = DM_ENDIO_DONE;
 
-	if (path)
-		end(io, error);
-	if (!error || !blk_path_error(error))
+	if (!came_back(context->ptr, error))
 		return r;
 	r = error == BLK_STS_RESOURCE ? DM_ENDIO_DELAY_REQUEUE : DM_ENDIO_REQUEUE;
-	if (path)
-		path_fail(path, PATH_ERROR);
 	if (!atomic_read(&m->valid_paths) && !requests_wait(m))
 		r = DM_ENDIO_DONE; /* with the error that it has */
 	return r;

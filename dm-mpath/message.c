@@ -47,6 +47,36 @@ static int to_group(struct mpath *m, const char *number, const char *what)
 	return 0;
 }
 
+static int set_priority(struct mpath *m, const char *number, const char *value)
+{
+	struct group *group;
+	unsigned int n;
+	int prio;
+
+	group = kstrtouint(number, 10, &n) ? NULL : group_numbered(m, n);
+	if (!group || kstrtoint(value, 10, &prio)) {
+		DMWARN("%s: message: set_prio wants a group (1 to %u) and a whole number",
+		       map_name(m), m->nr_groups);
+		return -EINVAL;
+	}
+	spin_lock_irq(&m->lock);
+	group->prio = prio;
+	failback_changed(m);
+	spin_unlock_irq(&m->lock);
+	queue_work(mpath_wq, &m->event);
+	return 0;
+}
+
+static int time_io(struct mpath *m, const char *word)
+{
+	if (strcasecmp(word, "on") && strcasecmp(word, "off")) {
+		DMWARN("%s: message: stats on, or stats off", map_name(m));
+		return -EINVAL;
+	}
+	WRITE_ONCE(m->timed, !strcasecmp(word, "on"));
+	return 0;
+}
+
 static int obey(struct mpath *m, unsigned int argc, char **argv)
 {
 	if (argc == 1 && !strcasecmp(argv[0], "queue_if_no_path")) {
@@ -71,7 +101,15 @@ static int obey(struct mpath *m, unsigned int argc, char **argv)
 	    (!strcasecmp(argv[0], "disable_group") || !strcasecmp(argv[0], "enable_group") ||
 	     !strcasecmp(argv[0], "switch_group")))
 		return to_group(m, argv[1], argv[0]);
-	DMWARN("%s: message '%s%s%s' is not known: queue_if_no_path, fail_if_no_path, fail_path <device>, reinstate_path <device>, drain_path <device>, undrain_path <device>, explain, json, disable_group <n>, enable_group <n>, switch_group <n>",
+	if (argc >= 3 && !strcasecmp(argv[0], "add_path"))
+		return members_add(m, argc, argv);
+	if (argc == 2 && !strcasecmp(argv[0], "remove_path"))
+		return members_remove(m, argv[1]);
+	if (argc == 3 && !strcasecmp(argv[0], "set_prio"))
+		return set_priority(m, argv[1], argv[2]);
+	if (argc == 2 && !strcasecmp(argv[0], "stats"))
+		return time_io(m, argv[1]);
+	DMWARN("%s: message '%s%s%s' is not known: queue_if_no_path, fail_if_no_path, fail_path <device>, reinstate_path <device>, drain_path <device>, undrain_path <device>, add_path <group> <device>, remove_path <device>, disable_group <n>, enable_group <n>, switch_group <n>, set_prio <group> <n>, explain, json, stats [on|off]",
 	       map_name(m), argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
 	return -EINVAL;
 }
@@ -81,11 +119,9 @@ static int answer(struct mpath *m,
 		  unsigned int (*text)(struct mpath *m, char *result, unsigned int maxlen),
 		  char *result, unsigned int maxlen)
 {
-	unsigned long flags;
-
-	spin_lock_irqsave(&m->lock, flags);
+	down_read(&m->members); /* a long answer is no reason to keep interrupts off */
 	text(m, result, maxlen);
-	spin_unlock_irqrestore(&m->lock, flags);
+	up_read(&m->members);
 	return 1;
 }
 
@@ -99,6 +135,8 @@ int mpath_message(struct dm_target *ti, unsigned int argc, char **argv, char *re
 		return answer(m, mpath_explain, result, maxlen);
 	if (argc == 1 && !strcasecmp(argv[0], "json"))
 		return answer(m, mpath_json, result, maxlen);
+	if (argc == 1 && !strcasecmp(argv[0], "stats"))
+		return answer(m, mpath_stats, result, maxlen);
 	mutex_lock(&m->mutex);
 	r = dm_suspended(ti) ? -EBUSY : obey(m, argc, argv);
 	mutex_unlock(&m->mutex);

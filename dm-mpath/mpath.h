@@ -10,16 +10,21 @@
  *   groups.c    which group and which of its paths
  *   paths.c     paths fail and return
  *   handler.c   SCSI hardware handlers
+ *   members.c   paths and groups come and go
+ *   identity.c  what may be a path of a map
  *   probe.c     failed paths are tried, and return little by little
  *   deadline.c  a path on which nothing comes back is left
  *   failback.c  back to a group of higher priority
  *   explain.c   why things are as they are
+ *   stats.c     what each path has carried
  *   select*.c   which path of a group (pure)
  *   path.c      what one path may do next (pure)
  *
  * Locks: `lock` is held for every change of a path's state, of the current group and of what waits.
  * The choice of a path takes none while the current group has a path and its hardware is ready.
- * `mutex` serialises messages with suspend and resume.
+ * `mutex` serialises messages with suspend and resume. The lists of groups and of their paths
+ * change under the mutex, `members` and the lock together, so each of the three is enough to read
+ * them. Who goes down a path without any of them does so under RCU.
  */
 #ifndef DM_MPATH_H
 #define DM_MPATH_H
@@ -29,6 +34,9 @@
 #include <linux/blkdev.h>
 #include <linux/device-mapper.h>
 #include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/rcupdate.h>
+#include <linux/rwsem.h>
 #include <linux/spinlock.h>
 #include <linux/timer.h>
 #include <linux/wait.h>
@@ -48,6 +56,26 @@
 struct group;
 struct mpath;
 
+/* What led where, and when; of the last few. */
+struct path_change {
+	u8 state, cause;
+	unsigned long at; /* jiffies */
+};
+#define PATH_CHANGES 8
+
+enum stats_error { STATS_TIMEOUT, STATS_TRANSPORT, STATS_IO, STATS_DISK, STATS_ERRORS };
+#define STATS_BUCKETS 20
+#define STATS_FIRST_LOG2                                                         \
+	3 /* the first is below 8 us, each other twice as wide as the one before \
+	   */
+
+/* Of one CPU; u64 alone. [0] reads, [1] writes. */
+struct path_stats {
+	u64 count[2], bytes[2];
+	u64 errors[STATS_ERRORS];
+	u64 took[2][STATS_BUCKETS];
+};
+
 struct mpath_path {
 	struct mpath *m;
 	struct group *group;
@@ -56,6 +84,12 @@ struct mpath_path {
 	u8 cause;	     /* enum path_event that led there; */
 	unsigned long since; /* and when, in jiffies */
 	u32 failures;
+	struct path_change changes[PATH_CHANGES]; /* a ring; `nr_changes` is the next one's place */
+	u32 nr_changes;
+	bool activating; /* its handler is, or is to be, at work; `m->lock` */
+	bool trying;	 /* a probe is under way; `m->lock` */
+	struct path_stats __percpu *stats;
+	struct list_head used; /* of all paths of all maps */
 	struct select_path select;
 	struct delayed_work activate;
 	struct delayed_work probe, ramp;
@@ -73,7 +107,7 @@ struct group {
 	int prio; /* higher comes first */
 	const struct selector *selector;
 	struct select_group select;
-	struct select_paths *paths; /* to choose from */
+	struct select_paths __rcu *paths; /* to choose from */
 	struct list_head all;
 	struct list_head list; /* of the map */
 };
@@ -110,6 +144,8 @@ struct mpath {
 	struct timer_list no_path_timer;
 	u32 no_path_timeout_ms;	 /* NO_TIMEOUT: as the module's parameter says */
 	struct bio_list waiting; /* bios without a path */
+	u64 waiting_bytes;
+	u32 waiting_limit_kib; /* 0: none */
 	struct work_struct resubmit;
 
 	/* the hardware handler */
@@ -134,6 +170,13 @@ struct mpath {
 	unsigned long failed_back_at; /* jiffies; 0: not since the last loss */
 	struct delayed_work fail_back;
 
+	bool complete;	 /* its table has been read; the handler stays what it is */
+	bool force;	 /* identity.c does not object */
+	bool suspending; /* or suspended */
+	bool timed;	 /* stats want to know how long I/O takes */
+	struct rw_semaphore members;
+	struct list_head gone; /* devices that were paths; members.c */
+
 	unsigned long made; /* jiffies */
 	struct work_struct event;
 	struct mutex mutex;
@@ -143,6 +186,7 @@ struct mpath {
 struct mpath_io {
 	struct mpath_path *path;
 	u32 bytes;
+	bool writes;
 	u64 began;
 };
 
@@ -177,6 +221,8 @@ static inline const char *map_name(const struct mpath *m)
 /* table.c */
 struct mpath *mpath_create(struct dm_target *ti, unsigned int argc, char **argv);
 void mpath_destroy(struct mpath *m);
+/* The words of one path: its device and the arguments of the selector. */
+int table_read_path(struct mpath_path *path, struct dm_arg_set *as);
 
 /* status.c */
 void mpath_status(struct dm_target *ti, status_type_t type, unsigned int status_flags, char *result,
@@ -207,6 +253,7 @@ bool group_usable(struct group *group);
 void group_bypass(struct group *group, bool bypass);
 void group_switch(struct mpath *m, struct group *group);
 struct group *group_numbered(struct mpath *m, u32 number);
+struct mpath_path *path_numbered(struct mpath *m, dev_t number); /* the first on that device */
 bool mpath_busy(struct mpath *m);
 
 /* paths.c */
@@ -221,10 +268,27 @@ bool path_change(struct mpath_path *path, enum path_event event);
 void mpath_watch_no_path(struct mpath *m);
 void mpath_no_path_timed_out(struct timer_list *timer);
 
+/* members.c */
+struct group *group_make(struct mpath *m);
+int group_room(struct group *group, u32 paths);
+void group_free(struct group *group);
+struct mpath_path *path_make(struct group *group);
+void path_free(struct mpath_path *path);
+void path_link(struct mpath_path *path);
+int members_add(struct mpath *m, unsigned int argc, char **argv);
+int members_remove(struct mpath *m, const char *device);
+void members_forget(struct mpath *m);
+
+/* identity.c */
+char *identity_refused(struct mpath_path *path);
+void identity_release(struct mpath_path *path);
+const char *identity_unfit(const struct mpath_path *path);
+
 /* handler.c */
 int handler_attach(struct mpath_path *path, char **error);
 void handler_init(struct mpath *m);
 bool handler_init_locked(struct mpath *m);
+void handler_call(struct mpath_path *path, unsigned long delay); /* in jiffies */
 void handler_activate(struct work_struct *work);
 void handler_give_up(struct mpath_path *path);
 void handler_stop(struct mpath *m);
@@ -245,8 +309,15 @@ void deadline_watch(struct mpath *m);
 
 /* failback.c */
 void failback_consider(struct mpath_path *path);
+void failback_changed(struct mpath *m); /* the priorities */
 void failback_lost(struct mpath *m);
 void failback_now(struct work_struct *work);
+
+/* stats.c */
+void stats_count(struct mpath_path *path, bool writes, u32 bytes, u64 took, blk_status_t status);
+unsigned int mpath_stats(struct mpath *m, char *result, unsigned int maxlen);
+unsigned int stats_json(struct mpath_path *path, char *result, unsigned int sz,
+			unsigned int maxlen);
 
 /* explain.c */
 unsigned int mpath_explain(struct mpath *m, char *result, unsigned int maxlen);

@@ -11,6 +11,7 @@
  *                    └────────────────── LANDED (what was late) ─────┘  └─► FAILED, STUCK
  *
  *     DRAIN leads from everywhere to DRAINING, which sticks until UNDRAIN; that leads to RAMPING.
+ *     So does ADDED, for a path that was not there before.
  *
  * Only ACTIVE and RAMPING take new I/O. What the kernel's own target calls A and F is
  * path_letter().
@@ -46,6 +47,7 @@ enum path_event {
 	PATH_RAMPED, /* it has borne its full share for long enough */
 	PATH_DRAIN,
 	PATH_UNDRAIN,
+	PATH_ADDED, /* to a map in use; before, it was like one that is drained */
 	PATH_EVENTS
 };
 

@@ -35,6 +35,14 @@ void mpath_no_path_timed_out(struct timer_list *timer)
 
 /* ---- one path ---- */
 
+/* Why it is in the state that it has come to. The lock is held. */
+static void note(struct mpath_path *path, enum path_event event)
+{
+	path->cause = event;
+	path->changes[path->nr_changes++ % PATH_CHANGES] =
+		(struct path_change){ .state = path->state, .cause = event, .at = jiffies };
+}
+
 bool path_change(struct mpath_path *path, enum path_event event)
 {
 	struct mpath *m = path->m;
@@ -42,7 +50,7 @@ bool path_change(struct mpath_path *path, enum path_event event)
 
 	if (!path_step(&path->state, event))
 		return false;
-	path->cause = event;
+	note(path, event);
 	if (was != path_usable(path) || event == PATH_DRAIN)
 		path->since = jiffies;
 	WRITE_ONCE(path->select.share, 100);
@@ -92,7 +100,7 @@ void path_fail(struct mpath_path *path, enum path_event why)
 		probe_later(path);
 	if (why == PATH_FAIL && !path_usable(path) && path->state != PATH_DRAINING) {
 		path_step(&path->state, why);
-		path->cause = why; /* it does not return by itself */
+		note(path, why); /* it does not return by itself */
 	}
 	spin_unlock_irqrestore(&m->lock, flags);
 }
@@ -108,9 +116,8 @@ void path_return(struct mpath_path *path, enum path_event why)
 	if (changed) {
 		DMWARN("%s: path %s is reinstated", map_name(m), path->dev->name);
 		first = atomic_read(&m->valid_paths) == 1;
-		if (!first && m->handler && m->current_group == path->group &&
-		    queue_delayed_work(mpath_handler_wq, &path->activate, 0))
-			m->initialising++;
+		if (!first && m->handler && m->current_group == path->group)
+			handler_call(path, 0);
 		tell(path, DM_UEVENT_PATH_REINSTATED);
 	}
 	spin_unlock_irqrestore(&m->lock, flags);

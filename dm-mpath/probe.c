@@ -43,8 +43,10 @@ void probe_begin(struct work_struct *work)
 
 	spin_lock_irq(&path->m->lock);
 	begins = !path->m->quiet && path_change(path, PATH_PROBE);
-	if (begins)
+	if (begins) {
+		path->trying = true;
 		path->m->probes++;
+	}
 	spin_unlock_irq(&path->m->lock);
 	if (!begins)
 		return;
@@ -71,6 +73,7 @@ void probe_end(struct work_struct *work)
 		path_return(path, PATH_PROBE_OK);
 	}
 	spin_lock_irq(&m->lock);
+	path->trying = false;
 	m->probes--;
 	spin_unlock_irq(&m->lock);
 	wake_up(&m->initialised);

@@ -43,7 +43,7 @@ void select_began(struct select_path *p, u32 bytes, u64 now)
 void select_ended(const struct selector *s, struct select_group *g, struct select_path *p,
 		  u32 bytes, u64 began, u64 now)
 {
-	if (s->ended)
+	if (s->ended && began && now)
 		s->ended(g, p, bytes, began, now);
 	if (now)
 		WRITE_ONCE(p->last_end, now);

@@ -80,7 +80,7 @@ const struct selector *selector_find(const char *name);
 struct select_path *select_choose(const struct selector *s, struct select_group *g,
 				  const struct select_paths *paths, struct select_io *io);
 
-/* It goes out; it has come back, however. */
+/* It goes out; it has come back, however. Times are 0 where they were not taken. */
 void select_began(struct select_path *p, u32 bytes, u64 now);
 void select_ended(const struct selector *s, struct select_group *g, struct select_path *p,
 		  u32 bytes, u64 began, u64 now);

@@ -24,6 +24,11 @@ static unsigned int group_status(struct group *group, char *result, unsigned int
 	return sz;
 }
 
+static u32 group_size(const struct group *group)
+{
+	return rcu_dereference_protected(group->paths, lockdep_is_held(&group->m->lock))->n;
+}
+
 static unsigned int info(struct mpath *m, char *result, unsigned int maxlen)
 {
 	struct group *group;
@@ -37,7 +42,7 @@ static unsigned int info(struct mpath *m, char *result, unsigned int maxlen)
 
 		DMEMIT("%c ", group_letter(m, group));
 		sz = group_status(group, result, sz, maxlen);
-		DMEMIT("%u %u ", group->paths->n, s->info_args);
+		DMEMIT("%u %u ", group_size(group), s->info_args);
 		list_for_each_entry(path, &group->all, list) {
 			DMEMIT("%s %c %u ", path->dev->name, path_letter(path->state),
 			       path->failures);
@@ -65,10 +70,12 @@ static unsigned int features(struct mpath *m, char *result, unsigned int sz, uns
 	bool bio = m->queue_mode == DM_TYPE_BIO_BASED, probe = m->probe_ms != PROBE_MS;
 	bool timeout = m->no_path_timeout_ms != NO_TIMEOUT, deadline = m->path_timeout_ms;
 	bool failback = m->failback != FAILBACK_MANUAL, prio = has_priorities(m);
+	bool limit = m->waiting_limit_kib;
 	struct group *group;
 
 	DMEMIT("%u ", queues + 2 * !!m->init_retries + 2 * delay + m->retain_attached + 2 * bio +
-			      2 * (probe + timeout + deadline + failback + prio));
+			      2 * (probe + timeout + deadline + failback + prio + limit) +
+			      m->force);
 	if (queues)
 		DMEMIT("queue_if_no_path ");
 	if (m->init_retries)
@@ -85,6 +92,10 @@ static unsigned int features(struct mpath *m, char *result, unsigned int sz, uns
 		DMEMIT("no_path_timeout_ms %u ", m->no_path_timeout_ms);
 	if (deadline)
 		DMEMIT("path_timeout_ms %u ", m->path_timeout_ms);
+	if (limit)
+		DMEMIT("queue_limit_kib %u ", m->waiting_limit_kib);
+	if (m->force)
+		DMEMIT("force ");
 	if (failback && m->failback == FAILBACK_DELAYED)
 		DMEMIT("failback %u ", m->failback_ms);
 	else if (failback)
@@ -116,7 +127,7 @@ static unsigned int table(struct mpath *m, char *result, unsigned int maxlen)
 
 		DMEMIT("%s ", s->name);
 		sz = group_status(group, result, sz, maxlen);
-		DMEMIT("%u %u ", group->paths->n, s->table_args);
+		DMEMIT("%u %u ", group_size(group), s->table_args);
 		list_for_each_entry(path, &group->all, list) {
 			DMEMIT("%s ", path->dev->name);
 			if (s->path_table)
@@ -136,7 +147,7 @@ static unsigned int ima(struct mpath *m, char *result, unsigned int maxlen)
 	DMEMIT(",nr_priority_groups=%u", m->nr_groups);
 	list_for_each_entry(group, &m->groups, list) {
 		DMEMIT(",pg_state_%u=%c", i, group_letter(m, group));
-		DMEMIT(",nr_pgpaths_%u=%u", i, group->paths->n);
+		DMEMIT(",nr_pgpaths_%u=%u", i, group_size(group));
 		DMEMIT(",path_selector_name_%u=%s", i, group->selector->name);
 		j = 0;
 		list_for_each_entry(path, &group->all, list) {

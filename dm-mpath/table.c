@@ -66,12 +66,13 @@ static int parse_priorities(struct mpath *m, char *text)
 static int parse_features(struct mpath *m, struct dm_arg_set *as, char **priorities)
 {
 	static const struct dm_arg limits[] = {
-		{ 0, 18, "invalid number of feature args" },
+		{ 0, 21, "invalid number of feature args" },
 		{ 1, 50, "pg_init_retries must be between 1 and 50" },
 		{ 0, 60000, "pg_init_delay_msecs must be between 0 and 60000" },
 		{ 0, 600000, "probe_interval_ms must be between 0 (never) and 600000" },
 		{ 0, 86400000, "no_path_timeout_ms must be between 0 (never) and 86400000" },
 		{ 0, 600000, "path_timeout_ms must be between 0 (never) and 600000" },
+		{ 0, UINT_MAX, "queue_limit_kib must be a whole number, 0 for none" },
 	};
 	char **error = &m->ti->error;
 	unsigned int argc;
@@ -100,6 +101,11 @@ static int parse_features(struct mpath *m, struct dm_arg_set *as, char **priorit
 		} else if (!strcasecmp(name, "path_timeout_ms") && argc) {
 			r = dm_read_arg(limits + 5, as, &m->path_timeout_ms, error);
 			argc--;
+		} else if (!strcasecmp(name, "queue_limit_kib") && argc) {
+			r = dm_read_arg(limits + 6, as, &m->waiting_limit_kib, error);
+			argc--;
+		} else if (!strcasecmp(name, "force")) {
+			m->force = true;
 		} else if (!strcasecmp(name, "failback") && argc) {
 			r = parse_failback(m, dm_shift_arg(as));
 			argc--;
@@ -164,26 +170,6 @@ static int parse_handler(struct mpath *m, struct dm_arg_set *as)
 
 /* ---- groups and paths ---- */
 
-static void free_path(struct mpath_path *path)
-{
-	if (path->dev)
-		dm_put_device(path->m->ti, path->dev);
-	kfree(path->probe_room);
-	kfree(path->select.cpus);
-	kfree(path->select.cpus_text);
-	kfree(path);
-}
-
-static void free_group(struct group *group)
-{
-	struct mpath_path *path, *tmp;
-
-	list_for_each_entry_safe(path, tmp, &group->all, list)
-		free_path(path);
-	kfree(group->paths);
-	kfree(group);
-}
-
 static int parse_cpus(struct mpath_path *path, const char *text, char **error)
 {
 	struct cpumask *cpus = kzalloc(cpumask_size(), GFP_KERNEL);
@@ -197,10 +183,10 @@ static int parse_cpus(struct mpath_path *path, const char *text, char **error)
 	return 0;
 }
 
-static int parse_path(struct group *group, struct mpath_path *path, struct dm_arg_set *as)
+int table_read_path(struct mpath_path *path, struct dm_arg_set *as)
 {
-	struct mpath *m = group->m;
-	struct dm_target *ti = m->ti;
+	const struct selector *selector = path->group->selector;
+	struct dm_target *ti = path->m->ti;
 	const char *wrong;
 	int r;
 
@@ -212,36 +198,26 @@ static int parse_path(struct group *group, struct mpath_path *path, struct dm_ar
 		ti->error = "error getting device";
 		return r;
 	}
+	wrong = identity_refused(path);
+	if (wrong)
+		return bad(&ti->error, (char *)wrong);
 	r = handler_attach(path, &ti->error);
 	if (r)
 		return r;
-	wrong = group->selector->path_args(&path->select, as->argc, as->argv);
+	wrong = selector->path_args(&path->select, as->argc, as->argv);
 	if (wrong)
 		return bad(&ti->error, (char *)wrong);
-	return group->selector == &select_io_affinity ? parse_cpus(path, as->argv[0], &ti->error)
-						      : 0;
+	return selector == &select_io_affinity ? parse_cpus(path, as->argv[0], &ti->error) : 0;
 }
 
 static int add_path(struct group *group, struct dm_arg_set *as)
 {
-	struct mpath_path *path = kzalloc(sizeof(*path), GFP_KERNEL);
+	struct mpath_path *path = path_make(group);
 
 	if (!path)
 		return -ENOMEM;
-	path->m = group->m;
-	path->group = group;
-	path->select.usable = true;
-	path->select.share = 100;
-	INIT_DELAYED_WORK(&path->activate, handler_activate);
-	INIT_DELAYED_WORK(&path->probe, probe_begin);
-	INIT_DELAYED_WORK(&path->ramp, ramp_on);
-	INIT_WORK(&path->probed, probe_end);
-	list_add_tail(&path->list, &group->all);
-	path->probe_room = kmalloc(PAGE_SIZE, GFP_KERNEL);
-	if (!path->probe_room)
-		return -ENOMEM;
-	group->paths->path[group->paths->n++] = &path->select;
-	return parse_path(group, path, as);
+	path_link(path);
+	return table_read_path(path, as);
 }
 
 static int parse_selector(struct group *group, struct dm_arg_set *as)
@@ -287,11 +263,10 @@ static int parse_group(struct group *group, struct dm_arg_set *as)
 		r = dm_read_arg(limits, as, &paths, error);
 	if (!r)
 		r = dm_read_arg(limits + 1, as, &args, error);
+	if (!r)
+		r = group_room(group, paths);
 	if (r)
 		return r;
-	group->paths = kzalloc(struct_size(group->paths, path, paths), GFP_KERNEL);
-	if (!group->paths)
-		return -ENOMEM;
 	for (i = 0; !r && i < paths; i++) {
 		struct dm_arg_set one = { .argc = args + 1, .argv = as->argv };
 
@@ -305,20 +280,18 @@ static int parse_group(struct group *group, struct dm_arg_set *as)
 
 static int add_group(struct mpath *m, struct dm_arg_set *as)
 {
-	struct group *group = kzalloc(sizeof(*group), GFP_KERNEL);
+	struct group *group = group_make(m);
 	int r;
 
 	if (!group) {
 		m->ti->error = "couldn't allocate priority group";
 		return -ENOMEM;
 	}
-	group->m = m;
-	INIT_LIST_HEAD(&group->all);
 	list_add_tail(&group->list, &m->groups);
 	r = parse_group(group, as);
 	if (r)
 		return r;
-	atomic_add(group->paths->n, &m->valid_paths);
+	atomic_add(rcu_dereference_protected(group->paths, true)->n, &m->valid_paths);
 	return 0;
 }
 
@@ -358,7 +331,8 @@ void mpath_destroy(struct mpath *m)
 	struct group *group, *tmp;
 
 	list_for_each_entry_safe(group, tmp, &m->groups, list)
-		free_group(group);
+		group_free(group);
+	members_forget(m);
 	kfree(m->handler);
 	kfree(m->handler_params);
 	mutex_destroy(&m->mutex);
@@ -385,6 +359,8 @@ static struct mpath *create(struct dm_target *ti)
 	m->probe_ms = PROBE_MS;
 	m->made = jiffies;
 	INIT_LIST_HEAD(&m->groups);
+	INIT_LIST_HEAD(&m->gone);
+	init_rwsem(&m->members);
 	spin_lock_init(&m->lock);
 	mutex_init(&m->mutex);
 	bio_list_init(&m->waiting);
@@ -423,5 +399,6 @@ struct mpath *mpath_create(struct dm_target *ti, unsigned int argc, char **argv)
 		return ERR_PTR(r);
 	}
 	m->no_path_saved = m->no_path;
+	m->complete = true;
 	return m;
 }

@@ -53,9 +53,17 @@ static void mpath_presuspend(struct dm_target *ti)
 {
 	struct mpath *m = ti->private;
 
+	WRITE_ONCE(m->suspending, true);
 	/* What waits must end, unless the core takes it back. */
 	if (m->queue_mode == DM_TYPE_BIO_BASED || !dm_noflush_suspending(ti))
 		mpath_set_no_path(m, NO_PATH_FAILS, true);
+}
+
+static void mpath_presuspend_undo(struct dm_target *ti)
+{
+	struct mpath *m = ti->private;
+
+	WRITE_ONCE(m->suspending, false);
 }
 
 static void mpath_postsuspend(struct dm_target *ti)
@@ -73,6 +81,7 @@ static void mpath_resume(struct dm_target *ti)
 	struct mpath *m = ti->private;
 	unsigned long flags;
 
+	WRITE_ONCE(m->suspending, false);
 	spin_lock_irqsave(&m->lock, flags);
 	WRITE_ONCE(m->no_path, m->no_path_saved);
 	mpath_watch_no_path(m);
@@ -80,22 +89,35 @@ static void mpath_resume(struct dm_target *ti)
 	probes_go_on(m);
 }
 
+/* The device on which an ioctl goes; it stays there after that (members.c, keep_device()). */
+static struct block_device *choose_device(struct mpath *m)
+{
+	struct block_device *bdev;
+	struct mpath_path *path;
+	u64 now;
+
+	rcu_read_lock();
+	path = mpath_choose(m, 0, &now);
+	bdev = path ? path->dev->bdev : NULL;
+	rcu_read_unlock();
+	return bdev;
+}
+
 static int mpath_prepare_ioctl(struct dm_target *ti, struct block_device **bdev)
 {
 	struct mpath *m = ti->private;
-	u64 now;
-	struct mpath_path *path = mpath_choose(m, 0, &now);
+	struct block_device *device = choose_device(m);
 
-	if (!path && READ_ONCE(m->no_path) == NO_PATH_FAILS)
+	if (!device && READ_ONCE(m->no_path) == NO_PATH_FAILS)
 		return -EIO;
-	if (!mpath_ready(m) || !path) { /* the core asks again */
+	if (!mpath_ready(m) || !device) { /* the core asks again */
 		dm_table_run_md_queue_async(ti->table);
 		mpath_run_waiting(m);
 		return -ENOTCONN;
 	}
-	*bdev = path->dev->bdev;
+	*bdev = device;
 	/* Only to a device of the map's own size without further ado. */
-	return ti->len != bdev_nr_sectors(*bdev);
+	return ti->len != bdev_nr_sectors(device);
 }
 
 static int mpath_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn fn, void *data)
@@ -105,12 +127,12 @@ static int mpath_iterate_devices(struct dm_target *ti, iterate_devices_callout_f
 	struct mpath_path *path;
 	int r = 0;
 
+	down_read(&m->members);
 	list_for_each_entry(group, &m->groups, list)
-		list_for_each_entry(path, &group->all, list) {
-			r = fn(ti, path->dev, ti->begin, ti->len, data);
-			if (r)
-				return r;
-		}
+		list_for_each_entry(path, &group->all, list)
+			if (!r)
+				r = fn(ti, path->dev, ti->begin, ti->len, data);
+	up_read(&m->members);
 	return r;
 }
 
@@ -132,6 +154,7 @@ static struct target_type mpath_target = {
 	.release_clone_rq = mpath_release_request,
 	.rq_end_io = mpath_end_request,
 	.presuspend = mpath_presuspend,
+	.presuspend_undo = mpath_presuspend_undo,
 	.postsuspend = mpath_postsuspend,
 	.resume = mpath_resume,
 	.status = mpath_status,

@@ -73,8 +73,7 @@ inline uint32_t log_hash(std::string_view uuid) {
 }
 
 inline Bytes encode_page(const PageId& id, uint64_t seq, ByteView payload) {
-    Bytes out;
-    out.reserve(kPageBytes);
+    Bytes out(kPageBytes);
     for (uint32_t s = 0; s < kSectors; ++s) {
         Writer w;
         w(kSectorMagic);
@@ -84,14 +83,14 @@ inline Bytes encode_page(const PageId& id, uint64_t seq, ByteView payload) {
         w(static_cast<uint16_t>(s));
         w(seq);
         w(uint32_t{0});
-        Bytes sector = w.take();
+        auto sector = out.begin() + static_cast<ptrdiff_t>(s * kSectorBytes);
+        auto end = std::copy(w.bytes().begin(), w.bytes().end(), sector);
         size_t from = std::min<size_t>(size_t{s} * kSectorPayload, payload.size());
         size_t to = std::min<size_t>(from + kSectorPayload, payload.size());
-        sector.insert(sector.end(), payload.begin() + static_cast<ptrdiff_t>(from), payload.begin() + static_cast<ptrdiff_t>(to));
-        sector.resize(kSectorBytes - 4);
-        uint32_t crc = crc32c(sector);
-        for (int i = 0; i < 4; ++i) sector.push_back(static_cast<uint8_t>(crc >> (8 * i)));
-        out.insert(out.end(), sector.begin(), sector.end());
+        std::copy(payload.begin() + static_cast<ptrdiff_t>(from), payload.begin() + static_cast<ptrdiff_t>(to), end);
+        Writer tail;
+        tail(crc32c(ByteView(sector, kSectorBytes - 4)));
+        std::copy(tail.bytes().begin(), tail.bytes().end(), sector + kSectorBytes - 4);
     }
     return out;
 }

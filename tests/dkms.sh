@@ -16,7 +16,7 @@ for headers in /lib/modules/*/build; do
     cat "$work/log" "$work"/tree/clogd-modules/*/build/make.log >&2 2>/dev/null
     exit 1
   fi
-  for module in dm-log-cluster dm-raid1-ext; do
+  for module in dm-log-cluster dm-raid1-ext dm-mpath; do
     find "$work/tree/clogd-modules/$version/$release" -name "$module.ko*" | grep -q . || {
       echo "dkms.sh: DKMS built no $module for $release" >&2
       exit 1

@@ -9,55 +9,12 @@
 Both are made with the same tables and told the same messages, and must say the same of themselves: status, table, events, errors. Then a path
 goes offline under load, all of them do, and return by themselves; request-based and bio-based. What was said to have failed, or is drained, does not.
 """
-import json
 import re
 import sys
 import time
 sys.path.insert(0, __file__.rsplit("/", 2)[0])
 from lab import *  # noqa: F403 - a story speaks the lab's language
-
-SIZE_MIB = 32
-NAMES = {"stock": "multipath", "ours": "multipath-ext"}
-
-
-class Paths:
-    def __init__(self, node):
-        self.node = node
-        disks = node.scsi_disks(5, f"vpd_use_hostno=0 dev_size_mb={SIZE_MIB} max_queue=64")
-        self.names = disks[:2] + disks[3:]  # each third host is an ALUA standby and takes no I/O
-        self.numbers = [node.run(f"cat /sys/block/{name}/dev").strip() for name in self.names]
-
-    def set(self, state, *which):
-        for i in which or range(4):
-            self.node.run(f"echo {state} > /sys/block/{self.names[i]}/device/state")
-
-
-class Map:
-    def __init__(self, node, kind):
-        self.node, self.name, self.target = node, kind, NAMES[kind]
-        self.path = f"/dev/mapper/{kind}"
-
-    def create(self, line):
-        """None, or what the constructor said."""
-        status, told = self.node.run(f"dmesg -C; dmsetup create --noudevsync {self.name} --table '0 {SIZE_MIB * 2048} {self.target} {line}' 2>/dev/null; status=$?; dmesg; exit $status", check=False)
-        found = re.search(rf"table: \S+: {re.escape(self.target)}: (.*?)(?: \(|$)", told, re.M)
-        return None if status == 0 else found.group(1) if found else "?"
-
-    def message(self, text):
-        return self.node.run(f"dmsetup message {self.name} 0 {text}", check=False)[0]
-
-    def ask(self, text):
-        return self.node.run(f"dmsetup message {self.name} 0 {text}")
-
-    def states(self):
-        return [path["state"] for group in json.loads(self.ask("json"))["groups"] for path in group["paths"]]
-
-    def says(self):
-        return self.node.run(f"dmsetup status {self.name}").strip()
-
-    def remove(self):
-        self.node.run(f"dmsetup remove --retry --noudevsync {self.name}")
-
+from multipath import *  # noqa: F403
 
 class Both:
     """The kernel's own target and ours, made and told the same."""
@@ -207,7 +164,7 @@ def priorities(one, paths):
 
     def in_use():
         one.run(f"dd if={ours.path} of=/dev/null bs=4k count=4 iflag=direct 2>&1")
-        return next(group["group"] for group in json.loads(ours.ask("json"))["groups"] if group["current"])
+        return next(group["group"] for group in ours.json()["groups"] if group["current"])
     for how, back in (("immediate", 2), ("manual", 1), ("300", 2)):
         ours.create(f"4 failback {how} group_prio 10,50 0 2 1 round-robin 0 1 0 {a} round-robin 0 1 0 {b}")
         expect(in_use() == 2, "the priority is not heeded")
@@ -224,7 +181,7 @@ def priorities(one, paths):
 
 def tell(lab):
     one = lab.node(1)
-    one.run(f"modprobe -qa dm-multipath dm-round-robin dm-queue-length dm-service-time scsi_dh_alua; insmod {BUILD}/modules/{lab.kernel}/dm-mpath.ko target_name=multipath-ext")
+    one.run("modprobe -qa dm-multipath dm-round-robin dm-queue-length dm-service-time scsi_dh_alua")
     paths = Paths(one)
     same_words(one, paths)
     for mode in ("rq", "bio"):

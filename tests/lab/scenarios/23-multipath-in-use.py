@@ -1,0 +1,161 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A multipath map changes while it is in use.
+
+    node1: ours (multipath-ext)
+      │
+     two to four paths to one disk in memory (scsi_debug, hosts with one store)
+
+Paths are added and removed under load, without a suspend; what is in flight on a path that goes is waited for. Priorities move the I/O. What is
+not one more way to the same disk is refused. What waits without a path is bounded. The map counts what its paths carry.
+"""
+import sys
+import time
+sys.path.insert(0, __file__.rsplit("/", 2)[0])
+from lab import *  # noqa: F403 - a story speaks the lab's language
+from multipath import *  # noqa: F403
+
+
+def refused(ours, text, why):
+    ours.node.run("dmesg -C")
+    expect(ours.message(text) != 0, f"'{text}' was done")
+    told = ours.node.run("dmesg")
+    expect(why in told, f"'{text}' was refused without '{why}': {told}")
+
+
+def paths_come_and_go(one, paths, mode):
+    say(f"paths come and go under load, {mode}")
+    a, b, c, d = paths.numbers
+    ours = Map(one)
+    ours.create(f"2 queue_mode {mode} 0 1 1 queue-length 0 1 0 {a}")
+    refused(ours, f"remove_path {a}", "the only path")
+    load = one.load("write", ours.path, seconds=14, depth=4, span_mib=8, verify=True)
+    time.sleep(1)
+    for new, old in ((b, a), (c, b), (a, c), (b, a)):
+        expect(ours.message(f"add_path 1 {new}") == 0, f"{new} was not added")
+        expect([p["device"] for p in ours.paths()] == [old, new], ours.ask("explain"))
+        expect(f" {old} " in one.run("dmsetup table ours") and f" {new} " in one.run("dmsetup table ours"), "the table does not show both")
+        wait_for("the new path to bear its share", lambda: ours.states() == ["active"] * 2)
+        expect(ours.paths()[1]["stats"]["write"]["count"] > 0, "the new path carries nothing")
+        expect(ours.message(f"remove_path {old}") == 0, f"{old} was not removed")
+        expect([p["device"] for p in ours.paths()] == [new], ours.ask("explain"))
+    expect(ours.message(f"add_path 2 {d}") == 0, "no group was made")
+    expect(" 2 1 queue-length " in one.run("dmsetup table ours"), one.run("dmsetup table ours"))
+    expect(ours.message(f"remove_path {b}") == 0, "the first group did not go")
+    expect([g["group"] for g in ours.json()["groups"]] == [1], "the groups are not numbered anew")
+    one.expect(load(), f"writes while paths came and went ({mode})")
+    for text, why in ((f"add_path 0 {a}", "the group must be"), (f"add_path 3 {a}", "the group must be"), (f"add_path x {a}", "the group must be"), ("add_path 1 /dev/nothing", "error getting device"),
+                      (f"add_path 1 {a} 1 1", "incorrect number of arguments"), (f"remove_path {a}", "no path of the map"), ("remove_path /dev/nothing", "no path of the map")):
+        refused(ours, text, why)
+    for _ in range(20):
+        expect(ours.message(f"add_path 1 {a}") == 0 and ours.message(f"remove_path {d}") == 0 and ours.message(f"add_path 1 {d}") == 0 and ours.message(f"remove_path {a}") == 0, ours.ask("explain"))
+    ours.message(f"add_path 1 {a}")
+    paths.set("offline", 0)
+    one.run(f"for i in $(seq 20); do dd if={ours.path} of=/dev/null bs=4k count=1 skip=$i iflag=direct 2>&1; done")
+    paths.set("running", 0)
+    expect("an error of the path" in ours.ask("explain"), ours.ask("explain"))
+    ours.remove()
+
+
+def what_is_in_flight_is_waited_for(one, paths):
+    say("a path goes when what is in flight has come back")
+    for i in (0, 1):
+        one.run(f"dmsetup create --noudevsync way{i} --table '0 {SIZE_MIB * 2048} linear {paths.numbers[i]} 0'")
+    ours = Map(one)
+    ours.create("2 queue_mode bio 0 1 1 queue-length 0 2 0 /dev/mapper/way0 /dev/mapper/way1")
+    way = ours.paths()[0]["device"]
+    one.run("dmsetup suspend --noflush --nolockfs way0")
+    reads = [one.background(f"dd if={ours.path} of=/dev/null bs=4k count=1 skip={i} iflag=direct 2>&1") for i in range(4)]
+    wait_for("reads to hang", lambda: ours.paths()[0]["in_flight"] > 0)
+    removal = one.background(f"dmsetup message ours 0 remove_path {way}")
+    wait_for("the path to be drained", lambda: ours.states() == ["draining", "active"])
+    time.sleep(1)
+    expect(len(ours.paths()) == 2, "it went with reads in flight")
+    one.run("pkill -INT -x dmsetup")
+    expect(removal()[0] != 0 and ours.states() == ["draining", "active"], "who waits for it cannot be interrupted")
+    removal = one.background(f"dmsetup message ours 0 remove_path {way}")
+    time.sleep(0.5)
+    one.run("dmsetup resume way0")
+    expect(removal()[0] == 0 and len(ours.paths()) == 1, "it did not go")
+    for read in reads:
+        expect(read()[0] == 0, "a read was lost")
+    one.run("dmsetup remove --retry way0")  # nobody has it open
+    ours.remove()
+    one.run("dmsetup remove --retry way1")
+
+
+def strangers_are_refused(one, paths):
+    say("what does not belong to a map")
+    a, b, c, _ = paths.numbers
+    one.run(f"dmsetup create --noudevsync smaller --table '0 {SIZE_MIB * 1024} linear {c} 0'")
+    ours, other = Map(one), Map(one, name="other")
+    line = "{} queue_mode bio{} 0 1 1 round-robin 0 {} 0 {}"
+    for second, why in (("/dev/mapper/smaller", "another size"), ("/dev/mapper/leg0", "another disk")):
+        told = ours.create(line.format(2, "", 2, f"{a} {second}"))
+        expect(told and why in told, f"{second}: {told}")
+        ours.create(line.format(2, "", 1, a))
+        refused(ours, f"add_path 1 {second}", why)
+        ours.remove()
+    ours.create(line.format(2, "", 1, a))
+    told = other.create(line.format(2, "", 2, f"{b} {a}"))
+    expect(told and "another multipath map" in told, told)
+    other.create(line.format(2, "", 1, b))
+    refused(ours, f"add_path 1 {b}", "another multipath map")
+    one.run(f"dmsetup reload other --table '0 {SIZE_MIB * 2048} multipath-ext {line.format(2, '', 2, f'{b} {c}')}' && dmsetup resume other")  # its own paths are no strangers
+    other.remove()
+    expect(ours.message(f"add_path 1 {b}") == 0, "it was refused although the other map is gone")
+    ours.remove()
+    expect(ours.create(line.format(3, " force", 2, f"{a} /dev/mapper/leg0")) is None and " force " in one.run("dmsetup table ours"), "force does not help")
+    ours.remove()
+    one.run("dmsetup remove smaller")
+
+
+def what_waits_is_bounded(one, paths):
+    say("what waits without a path is bounded")
+    a, b = paths.numbers[:2]
+    ours = Map(one)
+    ours.create(f"7 queue_if_no_path queue_mode bio probe_interval_ms 0 queue_limit_kib 64 0 1 1 round-robin 0 2 0 {a} {b}")
+    for path in (a, b):
+        ours.message(f"fail_path {path}")
+    writes = [one.background(f"dd if=/dev/zero of={ours.path} bs=8k count=1 seek={i} oflag=direct 2>&1") for i in range(12)]
+    wait_for("some to wait", lambda: ours.json()["waiting_kib"] == 64)
+    time.sleep(1)
+    ours.message(f"reinstate_path {a}")
+    ended = [write()[0] for write in writes]
+    expect(ended.count(0) == 8, f"{ended.count(0)} of 12 writes of 8 KiB waited")
+    expect(ours.json()["waiting_kib"] == 0, "some still wait")
+    ours.remove()
+
+
+def it_counts(one, paths):
+    say("the map counts, and priorities move its I/O")
+    a, b = paths.numbers[:2]
+    ours = Map(one)
+    ours.create(f"2 failback immediate 0 2 1 round-robin 0 1 0 {a} latency 0 1 0 {b}")
+    read = f"dd if={ours.path} of=/dev/null bs=4k count=50 iflag=direct 2>&1"
+    expect(ours.message("stats on") == 0 and ours.message("stats perhaps") != 0, "stats")
+    one.run(read)
+    first = ours.paths()[0]["stats"]["read"]
+    expect(first["count"] >= 50 and first["bytes"] >= 50 * 4096 and sum(first["took"]) == first["count"], str(first))
+    expect("read-us" in ours.ask("stats"), ours.ask("stats"))
+    expect(ours.message("set_prio 2 10") == 0, "set_prio")
+    wait_for("the other group to be used", lambda: one.run(read) and ours.json()["groups"][1]["current"])
+    expect("group_prio 0,10" in one.run("dmsetup table ours"), one.run("dmsetup table ours"))
+    for wrong in ("set_prio 3 1", "set_prio 1 x", "set_prio 1"):
+        expect(ours.message(wrong) != 0, wrong)
+    ours.remove()
+
+
+def tell(lab):
+    one = lab.node(1)
+    paths = Paths(one)
+    for mode in ("rq", "bio"):
+        paths_come_and_go(one, paths, mode)
+    what_is_in_flight_is_waited_for(one, paths)
+    strangers_are_refused(one, paths)
+    what_waits_is_bounded(one, paths)
+    it_counts(one, paths)
+    one.run("rmmod dm_mpath")
+
+
+story(tell, nodes=1, disks={"leg0": SIZE_MIB * MIB})
