@@ -15,6 +15,9 @@ logs=$CLOGD_BUILD/check
 rm -rf "$logs"
 mkdir -p "$logs"
 begin=$SECONDS
+declare -A asides
+# shellcheck disable=SC2046
+trap 'kill $(jobs -p) 2>/dev/null' EXIT
 
 step() {
   local name=$1 start=$SECONDS
@@ -83,6 +86,18 @@ ended() { # status and output of a story
   return "$1"
 }
 
+aside() { # name, command: runs beside what comes next
+  local name=$1
+  shift
+  "$@" >"$logs/$name.out" 2>&1 &
+  asides[$name]=$!
+}
+
+awaited() { # the same, ended
+  wait "${asides[$1]}"
+  ended $? "$logs/$1.out"
+}
+
 with() { # kernel, target, stories: a line for each
   local kernel=$1 target=$2
   shift 2
@@ -98,9 +113,7 @@ if [ "${1:-}" != stories ]; then
   step "build with sanitizers" with_clang build_in "$CLOGD_BUILD/asan" "-DCMAKE_BUILD_TYPE=RelWithDebInfo -DCLOGD_SANITIZE=ON -DCLOGD_FUZZ=ON" clogd-unit clogd-sim clogd clogctl clogd-fuzz
   step "unit tests with sanitizers" "$CLOGD_BUILD/asan/bin/clogd-unit" --gtest_brief=1
   step "simulator with sanitizers, 200 seeds" env CLOGD_BUILD="$CLOGD_BUILD/asan" tests/simulate.sh 500000 200
-  step "simulator, $seeds seeds" tests/simulate.sh 1 "$seeds"
   step "simulator, the same seed gives the same trace" same_hash
-  step "simulator, every planted bug is found" "$CLOGD_BUILD/bin/clogd-sim" --hunt --seeds 20000
   step "fuzz wire, ulog" fuzz wire ulog
   step "fuzz ctr, slot" fuzz ctr slot
   step "fuzz state, cluster, picture" fuzz state cluster picture
@@ -116,7 +129,15 @@ else
   # Of one machine each: two at a time.
   mapfile -t -O "${#told[@]}" told < <(with 6.1 stock $at/16-*.py && with 6.12 stock $at/14-*.py && with 6.1 stock $at/15-*.py $at/12-*.py $at/20-*.py && with 6.12 stock $at/21-*.py)
 fi
+if [ "${1:-}" != stories ]; then # the stories leave half a processor idle
+  aside simulator nice -n 19 tests/simulate.sh 1 "$seeds"
+  aside hunt nice -n 19 "$CLOGD_BUILD/bin/clogd-sim" --hunt --seeds 20000
+fi
 stories "${told[@]}"
+if [ "${1:-}" != stories ]; then
+  step "simulator, $seeds seeds" awaited simulator
+  step "simulator, every planted bug is found" awaited hunt
+fi
 
 echo
 [ $failed -eq 0 ] || printf 'failed: %s\n' "${names[@]}"
