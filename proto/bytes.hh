@@ -34,9 +34,9 @@ class Writer {
     requires std::is_integral_v<T> || std::is_enum_v<T>
     void operator()(T value) {
         auto bits = static_cast<uint64_t>(value);
-        std::array<uint8_t, sizeof(T)> little{};
-        for (size_t i = 0; i < sizeof(T); ++i) little[i] = static_cast<uint8_t>(bits >> (8 * i));
-        bytes_.insert(bytes_.end(), little.begin(), little.end());
+        const size_t at = bytes_.size();
+        bytes_.resize(at + sizeof(T));
+        for (size_t i = 0; i < sizeof(T); ++i) bytes_[at + i] = static_cast<uint8_t>(bits >> (8 * i));
     }
     void operator()(const std::string& text) {
         (*this)(static_cast<uint16_t>(text.size()));
