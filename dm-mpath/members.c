@@ -223,8 +223,7 @@ static int enter_lists(struct mpath_path *path, bool first_of_group)
 		number_groups(m);
 	}
 	lists_unlock(m);
-	synchronize_rcu();
-	kfree(old);
+	kvfree_rcu_mightsleep(old);
 	return 0;
 }
 

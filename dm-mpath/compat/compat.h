@@ -5,6 +5,7 @@
 
 #include <linux/blkdev.h>
 #include <linux/device-mapper.h>
+#include <linux/rcupdate.h>
 
 /*
  * Exported by dm-mod for its targets, but declared in headers that are not installed
@@ -27,6 +28,10 @@ static inline int compat_device_number(const char *name, dev_t *number)
 	*number = dm_get_dev_t(name);
 	return *number ? 0 : -ENODEV;
 }
+#endif
+
+#ifndef kvfree_rcu_mightsleep /* since 6.4, and in stable kernels before it */
+#define kvfree_rcu_mightsleep(object) kvfree_rcu(object)
 #endif
 
 #endif

@@ -14,7 +14,7 @@ class Paths:
 
     def __init__(self, node):
         self.node = node
-        node.run(f"modprobe -q dm-mod; insmod {BUILD}/modules/{node.lab.kernel}/dm-mpath.ko target_name={NAMES['ours']}")
+        node.run(f"modprobe -qa dm-mod scsi_mod; insmod {BUILD}/modules/{node.lab.kernel}/dm-mpath.ko target_name={NAMES['ours']}")
         disks = node.scsi_disks(5, f"vpd_use_hostno=0 dev_size_mb={SIZE_MIB} max_queue=64")
         self.names = disks[:2] + disks[3:]  # each third host is an ALUA standby and takes no I/O
         self.numbers = [node.run(f"cat /sys/block/{name}/dev").strip() for name in self.names]

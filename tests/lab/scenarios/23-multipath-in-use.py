@@ -29,25 +29,27 @@ def paths_come_and_go(one, paths, mode):
     ours = Map(one)
     ours.create(f"2 queue_mode {mode} 0 1 1 queue-length 0 1 0 {a}")
     refused(ours, f"remove_path {a}", "the only path")
-    load = one.load("write", ours.path, seconds=14, depth=4, span_mib=8, verify=True)
+    one.run("rm -f /run/enough")
+    load = one.load("write", ours.path, seconds=120, until="/run/enough", depth=4, span_mib=8, verify=True)
     time.sleep(1)
     for new, old in ((b, a), (c, b), (a, c), (b, a)):
         expect(ours.message(f"add_path 1 {new}") == 0, f"{new} was not added")
         expect([p["device"] for p in ours.paths()] == [old, new], ours.ask("explain"))
         expect(f" {old} " in one.run("dmsetup table ours") and f" {new} " in one.run("dmsetup table ours"), "the table does not show both")
         wait_for("the new path to bear its share", lambda: ours.states() == ["active"] * 2)
-        expect(ours.paths()[1]["stats"]["write"]["count"] > 0, "the new path carries nothing")
+        wait_for("the new path to carry something", lambda: ours.paths()[1]["stats"]["write"]["count"] > 0)
         expect(ours.message(f"remove_path {old}") == 0, f"{old} was not removed")
         expect([p["device"] for p in ours.paths()] == [new], ours.ask("explain"))
     expect(ours.message(f"add_path 2 {d}") == 0, "no group was made")
     expect(" 2 1 queue-length " in one.run("dmsetup table ours"), one.run("dmsetup table ours"))
     expect(ours.message(f"remove_path {b}") == 0, "the first group did not go")
     expect([g["group"] for g in ours.json()["groups"]] == [1], "the groups are not numbered anew")
+    one.run("touch /run/enough")
     one.expect(load(), f"writes while paths came and went ({mode})")
     for text, why in ((f"add_path 0 {a}", "the group must be"), (f"add_path 3 {a}", "the group must be"), (f"add_path x {a}", "the group must be"), ("add_path 1 /dev/nothing", "error getting device"),
                       (f"add_path 1 {a} 1 1", "incorrect number of arguments"), (f"remove_path {a}", "no path of the map"), ("remove_path /dev/nothing", "no path of the map")):
         refused(ours, text, why)
-    for _ in range(20):
+    for _ in range(6):
         expect(ours.message(f"add_path 1 {a}") == 0 and ours.message(f"remove_path {d}") == 0 and ours.message(f"add_path 1 {d}") == 0 and ours.message(f"remove_path {a}") == 0, ours.ask("explain"))
     ours.message(f"add_path 1 {a}")
     paths.set("offline", 0)
@@ -136,7 +138,7 @@ def it_counts(one, paths):
     expect(ours.message("stats on") == 0 and ours.message("stats perhaps") != 0, "stats")
     one.run(read)
     first = ours.paths()[0]["stats"]["read"]
-    expect(first["count"] >= 50 and first["bytes"] >= 50 * 4096 and sum(first["took"]) == first["count"], str(first))
+    expect(first["count"] >= 50 and first["bytes"] >= 50 * 4096 and 50 <= sum(first["took"]) <= first["count"], str(first))
     expect("read-us" in ours.ask("stats"), ours.ask("stats"))
     expect(ours.message("set_prio 2 10") == 0, "set_prio")
     wait_for("the other group to be used", lambda: one.run(read) and ours.json()["groups"][1]["current"])
