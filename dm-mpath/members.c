@@ -234,26 +234,26 @@ int members_add(struct mpath *m, unsigned int argc, char **argv)
 	struct mpath_path *path;
 	struct group *group;
 	unsigned int number;
-	bool new = false;
+	bool another = false;
 	int r;
 
 	if (kstrtouint(argv[1], 10, &number) || !number || !m->nr_groups ||
 	    number > m->nr_groups + 1)
 		return refuse(m, "add_path",
 			      "the group must be one of the map's, or the number after the last");
-	new = number > m->nr_groups;
-	group = new ? new_group(m) : group_numbered(m, number);
+	another = number > m->nr_groups;
+	group = another ? new_group(m) : group_numbered(m, number);
 	path = group ? path_make(group) : NULL;
 	r = path ? fill(path, &as) : -ENOMEM;
 	if (!r)
-		r = enter_lists(path, new);
+		r = enter_lists(path, another);
 	if (!r) {
 		path_return(path, PATH_ADDED);
 		return 0;
 	}
 	if (path)
 		path_free(path);
-	if (new &&group)
+	if (another && group)
 		group_free(group);
 	return r;
 }

@@ -59,6 +59,11 @@ static int set_priority(struct mpath *m, const char *number, const char *value)
 		       map_name(m), m->nr_groups);
 		return -EINVAL;
 	}
+	if (m->alua) {
+		DMWARN("%s: message: set_prio: the array gives the priorities (group_prio alua)",
+		       map_name(m));
+		return -EINVAL;
+	}
 	spin_lock_irq(&m->lock);
 	group->prio = prio;
 	failback_changed(m);

@@ -10,6 +10,7 @@
  *   groups.c    which group and which of its paths
  *   paths.c     paths fail and return
  *   handler.c   SCSI hardware handlers
+ *   alua.c      what a SCSI array says of its ports
  *   members.c   paths and groups come and go
  *   identity.c  what may be a path of a map
  *   probe.c     failed paths are tried, and return little by little
@@ -166,9 +167,12 @@ struct mpath {
 	struct delayed_work deadline;
 
 	enum failback failback;
+	bool failback_said; /* by the table */
 	u32 failback_ms, hold_down_ms;
 	unsigned long failed_back_at; /* jiffies; 0: not since the last loss */
 	struct delayed_work fail_back;
+	bool alua; /* it gives the groups their priorities */
+	struct delayed_work alua_work;
 
 	bool complete;	 /* its table has been read; the handler stays what it is */
 	bool force;	 /* identity.c does not object */
@@ -292,6 +296,12 @@ void handler_call(struct mpath_path *path, unsigned long delay); /* in jiffies *
 void handler_activate(struct work_struct *work);
 void handler_give_up(struct mpath_path *path);
 void handler_stop(struct mpath *m);
+
+/* alua.c */
+void alua_look(struct work_struct *work);
+void alua_watch(struct mpath *m);
+bool alua_passive(const struct mpath_path *path);
+blk_status_t alua_try(const struct mpath_path *path);
 
 /* probe.c */
 void probe_later(struct mpath_path *path);

@@ -6,6 +6,7 @@
  * returns when somebody says so.
  *
  * To try is to read the first block. An error that is the disk's and not the path's counts as well.
+ * Where an array says that it takes no reads for now it is asked whether it is there.
  */
 #include "mpath.h"
 
@@ -50,6 +51,11 @@ void probe_begin(struct work_struct *work)
 	spin_unlock_irq(&path->m->lock);
 	if (!begins)
 		return;
+	if (alua_passive(path)) {
+		path->probe_status = alua_try(path);
+		queue_work(mpath_wq, &path->probed);
+		return;
+	}
 	bio = bio_alloc(bdev, 1, REQ_OP_READ | REQ_FAILFAST_DEV | REQ_FAILFAST_TRANSPORT, GFP_NOIO);
 	bio->bi_iter.bi_sector = 0;
 	bio->bi_private = path;
@@ -122,6 +128,7 @@ void probes_stop(struct mpath *m)
 		list_for_each_entry(path, &group->all, list)
 			cancel_delayed_work_sync(&path->probe);
 	cancel_delayed_work_sync(&m->deadline);
+	cancel_delayed_work_sync(&m->alua_work);
 }
 
 void probes_go_on(struct mpath *m)
@@ -132,6 +139,7 @@ void probes_go_on(struct mpath *m)
 	spin_lock_irq(&m->lock);
 	m->quiet = false;
 	deadline_watch(m);
+	alua_watch(m);
 	list_for_each_entry(group, &m->groups, list)
 		list_for_each_entry(path, &group->all, list)
 			probe_later(path);

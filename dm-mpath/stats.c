@@ -49,8 +49,7 @@ static void sum(struct mpath_path *path, struct path_stats *all)
 	unsigned int cpu, i;
 
 	memset(all, 0, sizeof(*all));
-	for_each_possible_cpu(cpu)
-	{
+	for_each_possible_cpu(cpu) {
 		from = (u64 *)per_cpu_ptr(path->stats, cpu);
 		for (i = 0; i < sizeof(*all) / sizeof(u64); i++)
 			to[i] += READ_ONCE(from[i]);

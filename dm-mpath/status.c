@@ -69,7 +69,8 @@ static unsigned int features(struct mpath *m, char *result, unsigned int sz, uns
 	bool queues = m->no_path == NO_PATH_QUEUES, delay = m->init_delay_ms != INIT_DELAY_UNSET;
 	bool bio = m->queue_mode == DM_TYPE_BIO_BASED, probe = m->probe_ms != PROBE_MS;
 	bool timeout = m->no_path_timeout_ms != NO_TIMEOUT, deadline = m->path_timeout_ms;
-	bool failback = m->failback != FAILBACK_MANUAL, prio = has_priorities(m);
+	bool failback = m->failback_said && (m->alua || m->failback != FAILBACK_MANUAL);
+	bool prio = m->alua || has_priorities(m);
 	bool limit = m->waiting_limit_kib;
 	struct group *group;
 
@@ -99,9 +100,12 @@ static unsigned int features(struct mpath *m, char *result, unsigned int sz, uns
 	if (failback && m->failback == FAILBACK_DELAYED)
 		DMEMIT("failback %u ", m->failback_ms);
 	else if (failback)
-		DMEMIT("failback %s ",
-		       m->failback == FAILBACK_IMMEDIATE ? "immediate" : "followover");
-	if (prio) {
+		DMEMIT("failback %s ", m->failback == FAILBACK_MANUAL	   ? "manual"
+				       : m->failback == FAILBACK_IMMEDIATE ? "immediate"
+									   : "followover");
+	if (m->alua) {
+		DMEMIT("group_prio alua ");
+	} else if (prio) {
 		DMEMIT("group_prio ");
 		list_for_each_entry(group, &m->groups, list)
 			DMEMIT("%d%c", group->prio,

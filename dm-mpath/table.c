@@ -47,7 +47,7 @@ static int parse_failback(struct mpath *m, const char *when)
 	return 0;
 }
 
-/* One number for each group, with commas between. */
+/* One number for each group, with commas between; or `alua`. */
 static int parse_priorities(struct mpath *m, char *text)
 {
 	char **error = &m->ti->error, *word;
@@ -55,12 +55,19 @@ static int parse_priorities(struct mpath *m, char *text)
 
 	if (!text)
 		return 0;
+	m->alua = !strcasecmp(text, "alua");
+	if (m->alua) { /* to follow it is what that is for */
+		if (!m->failback_said)
+			m->failback = FAILBACK_IMMEDIATE;
+		return 0;
+	}
 	list_for_each_entry(group, &m->groups, list) {
 		word = strsep(&text, ",");
 		if (!word || kstrtoint(word, 10, &group->prio))
-			return bad(error, "group_prio must have one number for each group");
+			return bad(error,
+				   "group_prio must have one number for each group, or be alua");
 	}
-	return text ? bad(error, "group_prio must have one number for each group") : 0;
+	return text ? bad(error, "group_prio must have one number for each group, or be alua") : 0;
 }
 
 static int parse_features(struct mpath *m, struct dm_arg_set *as, char **priorities)
@@ -108,6 +115,7 @@ static int parse_features(struct mpath *m, struct dm_arg_set *as, char **priorit
 			m->force = true;
 		} else if (!strcasecmp(name, "failback") && argc) {
 			r = parse_failback(m, dm_shift_arg(as));
+			m->failback_said = true;
 			argc--;
 		} else if (!strcasecmp(name, "group_prio") && argc) {
 			*priorities = as->argv[0];
@@ -368,6 +376,7 @@ static struct mpath *create(struct dm_target *ti)
 	INIT_WORK(&m->event, raise_event);
 	INIT_DELAYED_WORK(&m->deadline, deadline_look);
 	INIT_DELAYED_WORK(&m->fail_back, failback_now);
+	INIT_DELAYED_WORK(&m->alua_work, alua_look);
 	timer_setup(&m->no_path_timer, mpath_no_path_timed_out, 0);
 	init_waitqueue_head(&m->initialised);
 	return m;
