@@ -72,9 +72,10 @@ install-modules: modules ## put the modules in place of the kernel's own targets
 	  [ -n "$(DESTDIR)" ] || depmod $$release; \
 	done
 	install -D -m 644 -t $(DESTDIR)/etc/modprobe.d $(MODPROBE_FILES:%=ha-configs/modprobe.d/%)
+	install -D -m 644 -t $(DESTDIR)/lib/udev/rules.d ha-configs/udev/58-dm-mpath-ext.rules
 
 uninstall-modules: ## give the kernel's own targets their places back
-	rm -f $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf $(DESTDIR)/etc/modprobe.d/dm-mpath.conf
+	rm -f $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf $(DESTDIR)/etc/modprobe.d/dm-mpath.conf $(DESTDIR)/lib/udev/rules.d/58-dm-mpath-ext.rules
 	@for d in $(DESTDIR)/lib/modules/*/updates/clogd; do \
 	  [ -d $$d ] || continue; \
 	  release=$$(basename $$(dirname $$(dirname $$d))); \
@@ -94,11 +95,12 @@ install-dkms: ## hand the modules' sources to DKMS, which builds them for every 
 	install -m 644 ha-configs/dkms/Kbuild $(DKMS_SOURCE)/Kbuild
 	sed 's/@VERSION@/$(VERSION)/' ha-configs/dkms/dkms.conf >$(DKMS_SOURCE)/dkms.conf
 	install -D -m 644 -t $(DESTDIR)/etc/modprobe.d $(MODPROBE_FILES:%=ha-configs/modprobe.d/%)
+	install -D -m 644 -t $(DESTDIR)/lib/udev/rules.d ha-configs/udev/58-dm-mpath-ext.rules
 	[ -n "$(DESTDIR)" ] || dkms install clogd-modules/$(VERSION)
 
 uninstall-dkms: ## take them back
 	[ -n "$(DESTDIR)" ] || dkms remove clogd-modules/$(VERSION) --all
-	rm -rf $(DKMS_SOURCE) $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf $(DESTDIR)/etc/modprobe.d/dm-mpath.conf
+	rm -rf $(DKMS_SOURCE) $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf $(DESTDIR)/etc/modprobe.d/dm-mpath.conf $(DESTDIR)/lib/udev/rules.d/58-dm-mpath-ext.rules
 
 fmt: $(BUILD)/.deps-check ## format the sources
 	@git ls-files '*.cc' '*.hh' 'dm-*/*.c' 'dm-*/*.h' | xargs clang-format -i

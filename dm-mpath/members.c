@@ -280,7 +280,7 @@ static bool at_rest(struct mpath_path *path)
 /* Its structure outlives an ioctl that may be under way. */
 static void keep_device(struct mpath *m, struct gone *gone, struct mpath_path *path)
 {
-	struct device *device = disk_to_dev(path->dev->bdev->bd_disk);
+	struct device *device = &path->dev->bdev->bd_device;
 	struct gone *other;
 
 	list_for_each_entry(other, &m->gone, list)

@@ -6,7 +6,7 @@ build=(g++ cmake ninja-build pkg-config libboost-dev libqb-dev libcorosync-commo
   libcli11-dev nlohmann-json3-dev libfmt-dev libgtest-dev libgmock-dev librapidcheck-dev)
 check=(dkms clang clang-format clang-tidy libclang-rt-14-dev shellcheck python3-minimal)
 lint=(coccinelle)
-lab=(qemu-system-x86 busybox-static kmod cpio xz-utils zstd iproute2 python3 corosync dmsetup lvm2 udev procps fio resource-agents linux-image-amd64 linux-image-6.12-amd64)
+lab=(qemu-system-x86 busybox-static kmod cpio xz-utils zstd iproute2 python3 corosync dmsetup lvm2 udev procps fio resource-agents e2fsprogs linux-image-amd64 linux-image-6.12-amd64)
 modules=(make gcc linux-headers-amd64 linux-headers-6.12-amd64 sparse)
 debug=(bc bison flex libelf-dev libssl-dev)
 packages=()

@@ -9,12 +9,16 @@ SIZE_MIB = 32
 NAMES = {"stock": "multipath", "ours": "multipath-ext"}
 
 
+def load_target(node):
+    node.run(f"modprobe -qa dm-mod scsi_mod; insmod {BUILD}/modules/{node.lab.kernel}/dm-mpath.ko target_name={NAMES['ours']}")
+
+
 class Paths:
     """Loads our target, too."""
 
     def __init__(self, node):
         self.node = node
-        node.run(f"modprobe -qa dm-mod scsi_mod; insmod {BUILD}/modules/{node.lab.kernel}/dm-mpath.ko target_name={NAMES['ours']}")
+        load_target(node)
         disks = node.scsi_disks(5, f"vpd_use_hostno=0 dev_size_mb={SIZE_MIB} max_queue=64")
         self.names = disks[:2] + disks[3:]  # each third host is an ALUA standby and takes no I/O
         self.numbers = [node.run(f"cat /sys/block/{name}/dev").strip() for name in self.names]

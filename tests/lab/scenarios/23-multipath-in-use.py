@@ -148,6 +148,28 @@ def it_counts(one, paths):
     ours.remove()
 
 
+def a_map_without_a_path_is_not_scanned(one, paths):
+    say("udev does not wait for a map without a path")
+    a = paths.numbers[0]
+    ours = Map(one)
+    ours.create(f"3 queue_if_no_path probe_interval_ms 0 0 1 1 round-robin 0 1 0 {a}")
+    one.run(f"mkfs.ext2 -q {ours.path}")
+    node = one.run(f"readlink -f {ours.path}").strip()
+    scan = f"udevadm trigger -c change {node} && udevadm settle -t 5"
+    one.run(scan)
+    link = f"/dev/disk/by-uuid/{one.run(f'blkid -o value -s UUID {node}').strip()}"
+    for rule in (False, True):
+        if rule:
+            one.run(f"mkdir -p /run/udev/rules.d && cp {TOP}/ha-configs/udev/58-dm-mpath-ext.rules /run/udev/rules.d && udevadm control --reload && {scan}")
+        ours.message(f"fail_path {a}")
+        status, _ = one.run(scan, check=False)
+        expect((status == 0) == rule, "udev waits for a map without a path" if rule else "udev does not even wait without the rule: nothing is shown")
+        ours.message(f"reinstate_path {a}")
+        one.run("udevadm settle -t 60")
+        expect(one.run(f"readlink -f {link}").strip() == node, f"{link} is gone")
+    ours.remove()
+
+
 def tell(lab):
     one = lab.node(1)
     paths = Paths(one)
@@ -157,6 +179,7 @@ def tell(lab):
     strangers_are_refused(one, paths)
     what_waits_is_bounded(one, paths)
     it_counts(one, paths)
+    a_map_without_a_path_is_not_scanned(one, paths)
     one.run("rmmod dm_mpath")
 
 
