@@ -190,8 +190,10 @@ class Node:
         for name, path in self.lab.disks.items():
             disks += ["-drive", f"file={path},if=none,id={name},format=raw,cache=none,aio=native,file.locking=off",
                       "-device", f"virtio-blk-pci,drive={name},serial={name},share-rw=on"]
+        # Room for a second processor makes the emulator keep the guest's memory barriers. Without them a virtqueue now and then loses a notification, and
+        # every request in it waits for ever: the devices run in other threads also where there is one processor.
         accel = ["-accel", "kvm", "-cpu", "host"] if self.lab.kvm else ["-accel", "tcg,thread=multi", "-cpu", "max"]
-        command = ["ip", "netns", "exec", self.lab.netns, "qemu-system-x86_64", "-M", "q35", *accel, "-m", str(self.lab.memory), "-smp", str(self.lab.cpus),
+        command = ["ip", "netns", "exec", self.lab.netns, "qemu-system-x86_64", "-M", "q35", *accel, "-m", str(self.lab.memory), "-smp", f"{self.lab.cpus},maxcpus={max(2, self.lab.cpus)}",
                    "-kernel", self.lab.image, "-initrd", self.lab.ramfs,
                    "-append", f"console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off lab.lab={HERE} lab.node={self.number}",
                    "-display", "none", "-no-reboot", "-monitor", "none", "-vga", "none",
@@ -662,7 +664,8 @@ class Lab:
             try:
                 n.qmp("cont")
                 for name, command in (("dmesg", "dmesg"), ("status.json", f"timeout 10 {BUILD}/bin/clogctl status --json"), ("dump", f"timeout 20 {BUILD}/bin/clogctl dump"),
-                                      ("dm-table", "dmsetup table"), ("processes", "ps axfl")):
+                                      ("dm-table", "dmsetup table"), ("dm-status", "timeout 10 dmsetup status --noflush"), ("processes", "ps axfl"),
+                                      ("in-flight", "grep . /sys/block/*/inflight"), ("blocked", "echo w > /proc/sysrq-trigger; dmesg | tail -n 300")):
                     with open(f"{n.folder}/{name}", "w") as f:
                         f.write(n.run(command, check=False, timeout=20)[1])
             except (LabError, OSError):

@@ -23,7 +23,8 @@ PORTS = ("one", "two")
 class Array:
     def __init__(self, node):
         self.node = node
-        node.run(f"modprobe -qa target_core_mod tcm_loop sd_mod scsi_dh_alua; mkdir -p {DISK} && echo rd_pages={SIZE_MIB * 256} > {DISK}/control && echo 1 > {DISK}/enable")
+        node.run(f"modprobe -qa target_core_mod tcm_loop sd_mod scsi_dh_alua; mkdir -p {DISK} && echo rd_pages={SIZE_MIB * 256} > {DISK}/control && echo 1 > {DISK}/enable && "
+                 f"echo 7a3c9d1e > {DISK}/wwn/vpd_unit_serial")  # without one it tells nothing of its ports
         for i, port in enumerate(PORTS):
             way = f"{TARGET}/loopback/naa.500100000000000{i}/tpgt_1"
             node.run(f"mkdir {DISK}/alua/{port} && echo {16 + i} > {DISK}/alua/{port}/tg_pt_gp_id && echo 3 > {DISK}/alua/{port}/alua_access_type && "
@@ -43,7 +44,7 @@ class Array:
         for i, port in enumerate(PORTS):
             way = f"{TARGET}/loopback/naa.500100000000000{i}"
             self.node.run(f"rm {way}/tpgt_1/lun/lun_0/disk && rmdir {way}/tpgt_1/lun/lun_0 {way}/tpgt_1 {way} {DISK}/alua/{port}")
-        self.node.run(f"rmdir {DISK} {TARGET}/core/rd_mcp_0 && rmmod tcm_loop")
+        self.node.run(f"rmdir {DISK} {TARGET}/core/rd_mcp_0 {TARGET}/loopback && rmmod tcm_loop")
 
 
 def in_use(ours):
