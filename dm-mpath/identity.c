@@ -95,6 +95,15 @@ char *identity_refused(struct mpath_path *path)
 			  : "a path is used by another multipath map (feature 'force' takes it)";
 }
 
+/* Requests are sent as they are, bios are split where they are too large. */
+static bool takes_requests(const struct request_queue *map, const struct request_queue *q)
+{
+	return queue_max_hw_sectors(q) >= queue_max_sectors(map) &&
+	       queue_max_segments(q) >= queue_max_segments(map) &&
+	       queue_max_segment_size(q) >= queue_max_segment_size(map) &&
+	       queue_virt_boundary(q) == queue_virt_boundary(map);
+}
+
 /*
  * What a map promises was agreed with the paths of its table: a path that comes later must keep it.
  * NULL, or what it does not.
@@ -108,14 +117,11 @@ const char *identity_unfit(const struct mpath_path *path)
 
 	if (bdev_nr_sectors(bdev) < m->ti->len)
 		return "the device is smaller than the map";
-	if (m->queue_mode == DM_TYPE_REQUEST_BASED && !queue_is_mq(q))
-		return "a request-based map wants a device with requests";
 	if (queue_logical_block_size(q) > queue_logical_block_size(map))
 		return "the device has larger blocks than the map";
-	if (queue_max_hw_sectors(q) < queue_max_sectors(map) ||
-	    queue_max_segments(q) < queue_max_segments(map) ||
-	    queue_max_segment_size(q) < queue_max_segment_size(map) ||
-	    queue_virt_boundary(q) != queue_virt_boundary(map))
+	if (m->queue_mode == DM_TYPE_REQUEST_BASED && !queue_is_mq(q))
+		return "a request-based map wants a device with requests";
+	if (m->queue_mode == DM_TYPE_REQUEST_BASED && !takes_requests(map, q))
 		return "the device takes less in one request than the map: load a new table";
 	if (bdev_write_cache(bdev) && !bdev_write_cache(map_bdev))
 		return "the device has a cache that must be flushed, and the map does not know: load a new table";
