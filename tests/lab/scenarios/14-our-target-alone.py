@@ -43,8 +43,10 @@ def tell(lab):
 
     say("a crash while writing")
     one.throttle("leg1", 40000 if DEBUG_KERNEL else 400000)
+    before = mirror.stats()["warm_writes"]
     one.load("write", mirror.path, seconds=60, depth=16, from_mib=32, span_mib=4, base=100000)
-    time.sleep(4)
+    wait_for("writes to warm regions", lambda: mirror.stats()["warm_writes"] > before + 16)
+    time.sleep(2)
     one.kill()
     differ = mirror.legs_identical()
     say(f"{len(differ)} regions differ")
