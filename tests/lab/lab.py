@@ -672,6 +672,8 @@ class Lab:
                 pass
 
     def clean(self, failed):
+        for sig in (signal.SIGTERM, signal.SIGINT):  # a second one must not keep the first from tidying up
+            signal.signal(sig, signal.SIG_IGN)
         for n in self.nodes:
             n.end()
         subprocess.run(["ip", "netns", "del", self.netns], stderr=subprocess.DEVNULL)

@@ -181,7 +181,7 @@ def priorities(one, paths):
 
 def tell(lab):
     one = lab.node(1)
-    one.run("modprobe -qa dm-multipath dm-round-robin dm-queue-length dm-service-time scsi_dh_alua")
+    one.run("modprobe -qa dm-multipath dm-round-robin dm-queue-length dm-service-time scsi_dh_alua; true")  # a debug kernel has them built in
     paths = Paths(one)
     same_words(one, paths)
     for mode in ("rq", "bio"):
