@@ -83,7 +83,7 @@ inline Bytes encode_page(const PageId& id, uint64_t seq, ByteView payload) {
         w(static_cast<uint16_t>(s));
         w(seq);
         w(uint32_t{0});
-        auto sector = out.begin() + static_cast<ptrdiff_t>(s * kSectorBytes);
+        auto sector = out.begin() + static_cast<ptrdiff_t>(size_t{s} * kSectorBytes);
         auto end = std::copy(w.bytes().begin(), w.bytes().end(), sector);
         size_t from = std::min<size_t>(size_t{s} * kSectorPayload, payload.size());
         size_t to = std::min<size_t>(from + kSectorPayload, payload.size());

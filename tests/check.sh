@@ -3,6 +3,7 @@
 # make check: every step runs, also after one has failed; the last line counts them. `check.sh stories`: every story, with both kernels and both
 # targets, and nothing else.
 set -uo pipefail
+shopt -s lastpipe
 cd "$(dirname "$0")/.." || exit 1
 export CLOGD_BUILD=${CLOGD_BUILD:-$PWD/build}
 jobs=$(nproc)
@@ -73,12 +74,14 @@ same_hash() {
 # Stories, "<kernel> <target: stock or ours> <story>" each: the machines of one boot while the one before is told (lab.py, CLOGD_LAB_TURN).
 stories() {
   local kernel target name status
-  while read -r status took kernel target name; do
-    step "lab $name on Linux $kernel$([ "$target" = ours ] && echo ", our target")" ended "$status" "$logs/$name-$kernel-$target.out"
-    took=
-  done < <(printf '%s\n' "$@" | CLOGD_LAB_TURN=$logs/turn xargs -P 2 -L 1 bash -c 'name=${3##*/} name=${name%.py} begin=$SECONDS
+  # lastpipe: the loop counts in this shell, and Ctrl-C reaches what is before it.
+  printf '%s\n' "$@" | CLOGD_LAB_TURN=$logs/turn xargs -P 2 -L 1 bash -c 'name=${3##*/} name=${name%.py} begin=$SECONDS
     CLOGD_LAB_KERNEL=$1 CLOGD_LAB_TARGET=$2 timeout --foreground 900 python3 "$3" >"$0/$name-$1-$2.out" 2>&1 </dev/null
-    echo "$? $(sed -n "s/.* passed: .*, \([0-9]*\) s$/\1/p" "$0/$name-$1-$2.out" | grep . || echo $((SECONDS - begin))) $1 $2 $name"' "$logs")
+    echo "$? $(sed -n "s/.* passed: .*, \([0-9]*\) s$/\1/p" "$0/$name-$1-$2.out" | grep . || echo $((SECONDS - begin))) $1 $2 $name"' "$logs" |
+    while read -r status took kernel target name; do
+      step "lab $name on Linux $kernel$([ "$target" = ours ] && echo ", our target")" ended "$status" "$logs/$name-$kernel-$target.out"
+      took=
+    done
 }
 
 ended() { # status and output of a story
