@@ -17,7 +17,7 @@ sys.path.insert(0, __file__.rsplit("/", 2)[0])
 os.environ["CLOGD_LAB_TARGET"] = "ours"
 from lab import *  # noqa: F403,E402 - a story speaks the lab's language
 
-CYCLES = int(os.environ.get("CYCLES", "40"))
+CYCLES = int(os.environ.get("CYCLES", "25"))
 LEGS = ("leg0", "leg1", "leg2")
 
 
