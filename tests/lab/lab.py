@@ -34,6 +34,9 @@ TURN = os.environ.get("CLOGD_LAB_TURN")  # a lock file: labs that share it boot 
 SLOW = float(os.environ.get("CLOGD_LAB_PATIENCE", "1"))  # multiplies every limit of patience; none of them is an assertion
 
 
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
 class LabError(Exception):
     pass
 
@@ -87,9 +90,15 @@ def default_kernel():
 
 def at_once(jobs):
     """Runs them side by side; the first failure is told when all have ended."""
-    with concurrent.futures.ThreadPoolExecutor(len(jobs)) as pool:
+    pool = concurrent.futures.ThreadPoolExecutor(len(jobs))
+    try:
         for result in [pool.submit(job) for job in jobs]:
             result.result()
+    except BaseException as e:
+        failed = isinstance(e, Exception)  # else a signal: what they wait for goes away
+        pool.shutdown(wait=failed, cancel_futures=not failed)
+        raise
+    pool.shutdown()
 
 
 def die_with_parent():
@@ -226,7 +235,10 @@ class Node:
                 return None
         self.agent = wait_for(f"node {self.number}'s virtio port", agent, seconds)
         threading.Thread(target=self.listen, args=(self.agent,), daemon=True).start()
-        if not self.ready.wait(seconds * SLOW):
+        end = time.time() + seconds * SLOW
+        while not self.ready.wait(1) and self.alive() and time.time() < end:
+            pass
+        if not self.ready.is_set():
             raise LabError(f"node {self.number} did not boot; see {self.folder}")
 
     def listen(self, agent):
@@ -638,9 +650,11 @@ class Lab:
                   f"dmsetup suspend --nolockfs --noflush {disk} && dmsetup resume {disk}")
 
     def __exit__(self, kind, error, trace):
-        if kind is not None and kind is not SystemExit:
-            self.collect()
-        self.clean(failed=kind is not None)
+        try:
+            if kind not in (None, SystemExit, KeyboardInterrupt):
+                self.collect()
+        finally:
+            self.clean(failed=kind is not None)
         if kind is not None and issubclass(kind, LabError):
             print(f"FAILED: {self.name}: {error}", file=sys.stderr)
 
@@ -672,7 +686,7 @@ class Lab:
                 pass
 
     def clean(self, failed):
-        for sig in (signal.SIGTERM, signal.SIGINT):  # a second one must not keep the first from tidying up
+        for sig in ENDING:  # a second signal must not keep the first from tidying up
             signal.signal(sig, signal.SIG_IGN)
         for n in self.nodes:
             n.end()
@@ -689,7 +703,8 @@ class Lab:
 
 def story(function, **options):
     """Runs a scenario: `story(tell)` at the end of its file."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for sig in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sig, lambda number, _: sys.exit(128 + number))
     try:
         with Lab(**options) as lab:
             function(lab)

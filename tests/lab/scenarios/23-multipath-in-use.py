@@ -167,6 +167,8 @@ def a_map_without_a_path_is_not_scanned(one, paths):
         ours.message(f"reinstate_path {a}")
         one.run("udevadm settle -t 60")
         expect(one.run(f"readlink -f {link}").strip() == node, f"{link} is gone")
+        told = one.run(f"udevadm info {node}")
+        expect("DISABLE_OTHER_RULES_FLAG=1" not in told and "DM_NOSCAN=1" not in told, f"the map has a path and is not scanned: {told}")
     ours.remove()
 
 
