@@ -66,13 +66,18 @@ int handler_attach(struct mpath_path *path, char **error)
 	return r;
 }
 
+/* activated() will be called for it. The lock is held. */
+static void begun(struct mpath_path *path)
+{
+	path->activating++;
+	path->m->initialising++;
+}
+
 /* The lock is held. */
 void handler_call(struct mpath_path *path, unsigned long delay)
 {
-	if (!queue_delayed_work(mpath_handler_wq, &path->activate, delay))
-		return;
-	path->activating = true;
-	path->m->initialising++;
+	if (queue_delayed_work(mpath_handler_wq, &path->activate, delay))
+		begun(path);
 }
 
 /* The lock is held. True: the handler is at work for the current group. */
@@ -138,7 +143,7 @@ static void done(struct mpath_path *path, bool failed, bool later)
 	} else if (!failed && m->readiness != READY_WANTED) {
 		path->group->bypassed = false;
 	}
-	path->activating = false;
+	path->activating--;
 	m->initialising--;
 	if (!m->initialising && m->readiness == READY_WANTED) {
 		m->again_later = later;
@@ -204,7 +209,7 @@ void handler_give_up(struct mpath_path *path)
 	unsigned long flags;
 
 	spin_lock_irqsave(&path->m->lock, flags);
-	path->m->initialising++;
+	begun(path);
 	spin_unlock_irqrestore(&path->m->lock, flags);
 	activated(path, SCSI_DH_DEV_OFFLINED);
 }

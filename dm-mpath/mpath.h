@@ -87,8 +87,8 @@ struct mpath_path {
 	u32 failures;
 	struct path_change changes[PATH_CHANGES]; /* a ring; `nr_changes` is the next one's place */
 	u32 nr_changes;
-	bool activating; /* its handler is, or is to be, at work; `m->lock` */
-	bool trying;	 /* a probe is under way; `m->lock` */
+	u32 activating; /* calls of its handler that are, or are to be, under way; `m->lock` */
+	bool trying;	/* a probe is under way; `m->lock` */
 	struct path_stats __percpu *stats;
 	struct list_head used; /* of all paths of all maps */
 	struct select_path select;
