@@ -64,6 +64,11 @@ IN_PLACE ?= mirror
 STANDS_FOR_mirror = dm-raid1-ext.conf
 STANDS_FOR_multipath = dm-mpath.conf
 MODPROBE_FILES = $(foreach t,$(IN_PLACE),$(or $(STANDS_FOR_$(t)),$(error IN_PLACE=$(t): there are mirror and multipath)))
+define INSTALL_MODULE_FILES
+	install -D -m 644 -t $(DESTDIR)/etc/modprobe.d $(MODPROBE_FILES:%=ha-configs/modprobe.d/%)
+	install -D -m 644 -t $(DESTDIR)/lib/udev/rules.d ha-configs/udev/58-dm-mpath-ext.rules
+endef
+MODULE_FILES = $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf $(DESTDIR)/etc/modprobe.d/dm-mpath.conf $(DESTDIR)/lib/udev/rules.d/58-dm-mpath-ext.rules
 
 install-modules: modules ## put the modules in place of the kernel's own targets (IN_PLACE="mirror multipath", DESTDIR); the next load takes them
 	@for d in $(BUILD)/modules/*/; do \
@@ -71,11 +76,10 @@ install-modules: modules ## put the modules in place of the kernel's own targets
 	  install -D -m 644 -t $(DESTDIR)/lib/modules/$$release/updates/clogd $$d/dm-log-cluster.ko $$d/dm-raid1-ext.ko $$d/dm-mpath.ko; \
 	  [ -n "$(DESTDIR)" ] || depmod $$release; \
 	done
-	install -D -m 644 -t $(DESTDIR)/etc/modprobe.d $(MODPROBE_FILES:%=ha-configs/modprobe.d/%)
-	install -D -m 644 -t $(DESTDIR)/lib/udev/rules.d ha-configs/udev/58-dm-mpath-ext.rules
+	$(INSTALL_MODULE_FILES)
 
 uninstall-modules: ## give the kernel's own targets their places back
-	rm -f $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf $(DESTDIR)/etc/modprobe.d/dm-mpath.conf $(DESTDIR)/lib/udev/rules.d/58-dm-mpath-ext.rules
+	rm -f $(MODULE_FILES)
 	@for d in $(DESTDIR)/lib/modules/*/updates/clogd; do \
 	  [ -d $$d ] || continue; \
 	  release=$$(basename $$(dirname $$(dirname $$d))); \
@@ -94,13 +98,12 @@ install-dkms: ## hand the modules' sources to DKMS, which builds them for every 
 	install -D -m 644 -t $(DKMS_SOURCE)/proto proto/channel.h
 	install -m 644 ha-configs/dkms/Kbuild $(DKMS_SOURCE)/Kbuild
 	sed 's/@VERSION@/$(VERSION)/' ha-configs/dkms/dkms.conf >$(DKMS_SOURCE)/dkms.conf
-	install -D -m 644 -t $(DESTDIR)/etc/modprobe.d $(MODPROBE_FILES:%=ha-configs/modprobe.d/%)
-	install -D -m 644 -t $(DESTDIR)/lib/udev/rules.d ha-configs/udev/58-dm-mpath-ext.rules
+	$(INSTALL_MODULE_FILES)
 	[ -n "$(DESTDIR)" ] || dkms install clogd-modules/$(VERSION)
 
 uninstall-dkms: ## take them back
 	[ -n "$(DESTDIR)" ] || dkms remove clogd-modules/$(VERSION) --all
-	rm -rf $(DKMS_SOURCE) $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf $(DESTDIR)/etc/modprobe.d/dm-mpath.conf $(DESTDIR)/lib/udev/rules.d/58-dm-mpath-ext.rules
+	rm -rf $(DKMS_SOURCE) $(MODULE_FILES)
 
 fmt: $(BUILD)/.deps-check ## format the sources
 	@git ls-files '*.cc' '*.hh' 'dm-*/*.c' 'dm-*/*.h' | xargs clang-format -i

@@ -27,34 +27,37 @@ static const char *cause_text(struct mpath_path *path)
 	return path->since ? text_of(path->cause) : "as the table has it";
 }
 
-/* The newest first. */
+/* The newest is the first; NULL: so many are not known. */
+static const struct path_change *change(const struct mpath_path *path, u32 n)
+{
+	if (n > min_t(u32, path->nr_changes, PATH_CHANGES))
+		return NULL;
+	return &path->changes[(path->nr_changes - n) % PATH_CHANGES];
+}
+
 static unsigned int history(struct mpath_path *path, char *result, unsigned int sz,
 			    unsigned int maxlen)
 {
-	u32 n = min_t(u32, path->nr_changes, PATH_CHANGES), i;
+	const struct path_change *c;
+	u32 i;
 
-	for (i = 1; i <= n; i++) {
-		const struct path_change *c = &path->changes[(path->nr_changes - i) % PATH_CHANGES];
-
+	for (i = 1; (c = change(path, i)); i++)
 		DMEMIT("\n    %u ms ago %s: %s", jiffies_to_msecs(jiffies - c->at),
 		       path_state_name(c->state), text_of(c->cause));
-	}
 	return sz;
 }
 
 static unsigned int history_json(struct mpath_path *path, char *result, unsigned int sz,
 				 unsigned int maxlen)
 {
-	u32 n = min_t(u32, path->nr_changes, PATH_CHANGES), i;
+	const struct path_change *c;
+	u32 i;
 
 	DMEMIT(",\"changes\":[");
-	for (i = 1; i <= n; i++) {
-		const struct path_change *c = &path->changes[(path->nr_changes - i) % PATH_CHANGES];
-
+	for (i = 1; (c = change(path, i)); i++)
 		DMEMIT("%s{\"ms_ago\":%u,\"state\":\"%s\",\"cause\":\"%s\"}", i > 1 ? "," : "",
 		       jiffies_to_msecs(jiffies - c->at), path_state_name(c->state),
 		       text_of(c->cause));
-	}
 	DMEMIT("]");
 	return sz;
 }

@@ -39,23 +39,18 @@ static u32 wait_for(struct mpath *m)
 	return max(base, m->hold_down_ms);
 }
 
-/* This path bears its full share again. The lock is held. */
-void failback_consider(struct mpath_path *path)
-{
-	struct mpath *m = path->m;
-
-	if (m->failback == FAILBACK_MANUAL ||
-	    (m->failback == FAILBACK_FOLLOWOVER && has_active(path->group, path)))
-		return;
-	if (m->current_group && best(m) != m->current_group)
-		mod_delayed_work(mpath_wq, &m->fail_back, msecs_to_jiffies(wait_for(m)));
-}
-
-/* Priorities have changed. The lock is held. */
+/* Priorities have changed, or paths. The lock is held. */
 void failback_changed(struct mpath *m)
 {
 	if (m->failback != FAILBACK_MANUAL && m->current_group && best(m) != m->current_group)
 		mod_delayed_work(mpath_wq, &m->fail_back, msecs_to_jiffies(wait_for(m)));
+}
+
+/* This path bears its full share again. The lock is held. */
+void failback_consider(struct mpath_path *path)
+{
+	if (path->m->failback != FAILBACK_FOLLOWOVER || !has_active(path->group, path))
+		failback_changed(path->m);
 }
 
 /* The current group has lost its last path. The lock is held. */

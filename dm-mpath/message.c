@@ -29,12 +29,17 @@ static void fail(struct mpath_path *path)
 	path_fail(path, PATH_FAIL);
 }
 
-static int to_group(struct mpath *m, const char *number, const char *what)
+static struct group *group_called(struct mpath *m, const char *number)
 {
-	struct group *group;
 	unsigned int n;
 
-	group = kstrtouint(number, 10, &n) ? NULL : group_numbered(m, n);
+	return kstrtouint(number, 10, &n) ? NULL : group_numbered(m, n);
+}
+
+static int to_group(struct mpath *m, const char *number, const char *what)
+{
+	struct group *group = group_called(m, number);
+
 	if (!group) {
 		DMWARN("%s: message: %s: there is no priority group '%s', only 1 to %u",
 		       map_name(m), what, number, m->nr_groups);
@@ -49,11 +54,9 @@ static int to_group(struct mpath *m, const char *number, const char *what)
 
 static int set_priority(struct mpath *m, const char *number, const char *value)
 {
-	struct group *group;
-	unsigned int n;
+	struct group *group = group_called(m, number);
 	int prio;
 
-	group = kstrtouint(number, 10, &n) ? NULL : group_numbered(m, n);
 	if (!group || kstrtoint(value, 10, &prio)) {
 		DMWARN("%s: message: set_prio wants a group (1 to %u) and a whole number",
 		       map_name(m), m->nr_groups);

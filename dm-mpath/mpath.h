@@ -66,9 +66,8 @@ struct path_change {
 
 enum stats_error { STATS_TIMEOUT, STATS_TRANSPORT, STATS_IO, STATS_DISK, STATS_ERRORS };
 #define STATS_BUCKETS 20
-#define STATS_FIRST_LOG2                                                         \
-	3 /* the first is below 8 us, each other twice as wide as the one before \
-	   */
+/* The first bucket is below 8 us, each other twice as wide as the one before. */
+#define STATS_FIRST_LOG2 3
 
 /* Of one CPU; u64 alone. [0] reads, [1] writes. */
 struct path_stats {

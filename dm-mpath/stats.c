@@ -56,12 +56,13 @@ static void sum(struct mpath_path *path, struct path_stats *all)
 	}
 }
 
-static unsigned int histogram(const u64 *took, char *result, unsigned int sz, unsigned int maxlen)
+static unsigned int numbers(const u64 *values, const char *first, const char *between, char *result,
+			    unsigned int sz, unsigned int maxlen)
 {
 	unsigned int i;
 
 	for (i = 0; i < STATS_BUCKETS; i++)
-		DMEMIT(" %llu", took[i]);
+		DMEMIT("%s%llu", i ? between : first, values[i]);
 	return sz;
 }
 
@@ -78,9 +79,9 @@ static unsigned int one(struct mpath_path *path, bool timed, char *result, unsig
 		DMEMIT(" %s %llu", class_names[i], all.errors[i]);
 	if (timed) {
 		DMEMIT(" read-us");
-		sz = histogram(all.took[0], result, sz, maxlen);
+		sz = numbers(all.took[0], " ", " ", result, sz, maxlen);
 		DMEMIT(" write-us");
-		sz = histogram(all.took[1], result, sz, maxlen);
+		sz = numbers(all.took[1], " ", " ", result, sz, maxlen);
 	}
 	return sz;
 }
@@ -101,17 +102,6 @@ unsigned int mpath_stats(struct mpath *m, char *result, unsigned int maxlen)
 	return sz;
 }
 
-static unsigned int numbers(const u64 *values, u32 n, char *result, unsigned int sz,
-			    unsigned int maxlen)
-{
-	u32 i;
-
-	for (i = 0; i < n; i++)
-		DMEMIT("%s%llu", i ? "," : "[", values[i]);
-	DMEMIT("]");
-	return sz;
-}
-
 /* `,"stats":{...}` for one path. */
 unsigned int stats_json(struct mpath_path *path, char *result, unsigned int sz, unsigned int maxlen)
 {
@@ -126,7 +116,8 @@ unsigned int stats_json(struct mpath_path *path, char *result, unsigned int sz, 
 		       all.bytes[i]);
 		if (path->m->timed) {
 			DMEMIT(",\"took_below_us\":%u,\"took\":", 1 << STATS_FIRST_LOG2);
-			sz = numbers(all.took[i], STATS_BUCKETS, result, sz, maxlen);
+			sz = numbers(all.took[i], "[", ",", result, sz, maxlen);
+			DMEMIT("]");
 		}
 		DMEMIT("},");
 	}

@@ -56,6 +56,10 @@ class Map:
     def states(self):
         return [path["state"] for path in self.paths()]
 
+    def in_use(self):
+        """The current group's number; 0: none."""
+        return next((group["group"] for group in self.json()["groups"] if group["current"]), 0)
+
     def says(self):
         return self.node.run(f"dmsetup status {self.name}").strip()
 

@@ -16,6 +16,7 @@ sys.path.insert(0, __file__.rsplit("/", 2)[0])
 from lab import *  # noqa: F403 - a story speaks the lab's language
 from multipath import *  # noqa: F403
 
+
 class Both:
     """The kernel's own target and ours, made and told the same."""
 
@@ -164,7 +165,7 @@ def priorities(one, paths):
 
     def in_use():
         one.run(f"dd if={ours.path} of=/dev/null bs=4k count=4 iflag=direct 2>&1")
-        return next(group["group"] for group in ours.json()["groups"] if group["current"])
+        return ours.in_use()
     for how, back in (("immediate", 2), ("manual", 1), ("300", 2)):
         ours.create(f"4 failback {how} group_prio 10,50 0 2 1 round-robin 0 1 0 {a} round-robin 0 1 0 {b}")
         expect(in_use() == 2, "the priority is not heeded")

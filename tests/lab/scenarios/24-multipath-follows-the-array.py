@@ -47,10 +47,6 @@ class Array:
         self.node.run(f"rmdir {DISK} {TARGET}/core/rd_mcp_0 {TARGET}/loopback && rmmod tcm_loop")
 
 
-def in_use(ours):
-    return next((group["group"] for group in ours.json()["groups"] if group["current"]), 0)
-
-
 def tell(lab):
     one = lab.node(1)
     load_target(one)
@@ -66,21 +62,21 @@ def tell(lab):
     expect(ours.message("set_prio 1 5") != 0, "a priority was set beside the array's")
     one.run("rm -f /run/enough")
     load = one.load("write", ours.path, seconds=120, until="/run/enough", depth=4, span_mib=8, verify=True)
-    wait_for("the first port to be used", lambda: in_use(ours) == 1)
+    wait_for("the first port to be used", lambda: ours.in_use() == 1)
     for states, group in (((NONOPTIMIZED, OPTIMIZED), 2), ((OPTIMIZED, NONOPTIMIZED), 1), ((STANDBY, OPTIMIZED), 2), ((OPTIMIZED, NONOPTIMIZED), 1)):
         array.set(*states)
-        wait_for(f"group {group} to be used, the ports are {states}", lambda g=group: in_use(ours) == g and ours.states() == ["active"] * 2)
+        wait_for(f"group {group} to be used, the ports are {states}", lambda g=group: ours.in_use() == g and ours.states() == ["active"] * 2)
     expect([g["priority"] for g in ours.json()["groups"]] == [50, 10], ours.ask("explain"))
 
     say("a way to a port on standby fails and is known to be back")
     array.set(STANDBY, OPTIMIZED)
-    wait_for("group 2 to be used", lambda: in_use(ours) == 2 and ours.states() == ["active"] * 2)
+    wait_for("group 2 to be used", lambda: ours.in_use() == 2 and ours.states() == ["active"] * 2)
     one.run(f"echo offline > /sys/block/{array.names[0]}/device/state")
     ours.message("switch_group 1")  # which cannot be used
-    wait_for("the first path to fail", lambda: ours.states()[0] != "active" and in_use(ours) == 2)
+    wait_for("the first path to fail", lambda: ours.states()[0] != "active" and ours.in_use() == 2)
     one.run(f"echo running > /sys/block/{array.names[0]}/device/state")
     wait_for("it to be back", lambda: ours.states() == ["active"] * 2)
-    expect(in_use(ours) == 2, ours.ask("explain"))
+    expect(ours.in_use() == 2, ours.ask("explain"))
     one.run("touch /run/enough")
     one.expect(load(), "writes while the ports changed")
     ours.remove()
@@ -90,7 +86,7 @@ def tell(lab):
     ours.create(f"0 {line}")
     ours.message("switch_group 1")
     one.run(f"timeout 60 dd if={ours.path} of=/dev/null bs=4k count=4 iflag=direct 2>&1")
-    expect(in_use(ours) == 1 and array.state("one") == OPTIMIZED, f"port one has state {array.state('one')}: {ours.ask('explain')}")
+    expect(ours.in_use() == 1 and array.state("one") == OPTIMIZED, f"port one has state {array.state('one')}: {ours.ask('explain')}")
     ours.remove()
     one.run("rmmod dm_mpath")
     array.remove()
