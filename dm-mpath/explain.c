@@ -70,6 +70,8 @@ static unsigned int seconds_in_state(struct mpath_path *path)
 
 static const char *group_reason(struct mpath *m, struct group *group)
 {
+	if (group == m->current_group && m->guest)
+		return "in use here alone: the other nodes use another group";
 	if (group == m->current_group)
 		return m->readiness == READY ? "in use"
 					     : "in use, its hardware is being made ready";

@@ -42,7 +42,8 @@ static u32 wait_for(struct mpath *m)
 /* Priorities have changed, or paths. The lock is held. */
 void failback_changed(struct mpath *m)
 {
-	if (m->failback != FAILBACK_MANUAL && m->current_group && best(m) != m->current_group)
+	if (m->failback != FAILBACK_MANUAL && m->current_group &&
+	    (m->log || best(m) != m->current_group))
 		mod_delayed_work(mpath_wq, &m->fail_back, msecs_to_jiffies(wait_for(m)));
 }
 
@@ -72,7 +73,10 @@ void failback_now(struct work_struct *work)
 
 	spin_lock_irq(&m->lock);
 	group = best(m);
-	if (group && m->current_group && group != m->current_group) {
+	if (m->log) {
+		if (group && m->current_group)
+			cluster_ask(m, group);
+	} else if (group && m->current_group && group != m->current_group) {
 		DMINFO("%s: back to group %u, priority %d", map_name(m), group->number,
 		       group->prio);
 		WRITE_ONCE(m->next_group, group);

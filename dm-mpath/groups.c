@@ -30,13 +30,10 @@ bool group_usable(struct group *group)
 	return false;
 }
 
-/* The lock is held. */
-static void enter(struct mpath *m, struct group *group)
+void group_enter(struct mpath *m, struct group *group)
 {
-	if (m->current_group == group)
-		return;
 	WRITE_ONCE(m->current_group, group);
-	WRITE_ONCE(m->readiness, m->handler ? READY_WANTED : READY);
+	WRITE_ONCE(m->readiness, m->handler || m->log ? READY_WANTED : READY);
 	m->init_count = 0;
 }
 
@@ -66,15 +63,15 @@ static struct mpath_path *look_around(struct mpath *m, u32 bytes, u64 *now)
 		path = group ? choose_in(group, bytes, now) : NULL;
 	}
 	for (bypassed = 0; !path && bypassed <= 1; bypassed++) {
-		group = first_usable(m, bypassed);
+		group = cluster_group(m) ?: first_usable(m, bypassed);
 		path = group ? choose_in(group, bytes, now) : NULL;
 		/* Do not hammer controllers that had nothing ready a moment ago. */
 		if (path && bypassed)
 			m->again_later = true;
 	}
-	if (path)
-		enter(m, path->group);
-	else
+	if (path && path->group != m->current_group)
+		group_enter(m, path->group);
+	else if (!path)
 		WRITE_ONCE(m->current_group, NULL);
 	return path;
 }
@@ -113,6 +110,7 @@ void group_bypass(struct group *group, bool bypass)
 
 	spin_lock_irqsave(&m->lock, flags);
 	group->bypassed = bypass;
+	cluster_reach(group);
 	WRITE_ONCE(m->current_group, NULL);
 	spin_unlock_irqrestore(&m->lock, flags);
 	queue_work(mpath_wq, &m->event);
@@ -125,10 +123,16 @@ void group_switch(struct mpath *m, struct group *group)
 	unsigned long flags;
 
 	spin_lock_irqsave(&m->lock, flags);
-	list_for_each_entry(other, &m->groups, list)
+	list_for_each_entry(other, &m->groups, list) {
 		other->bypassed = false;
-	WRITE_ONCE(m->current_group, NULL);
-	WRITE_ONCE(m->next_group, group);
+		cluster_reach(other);
+	}
+	if (m->log) { /* a wish: when all nodes have it, one of them switches the array */
+		cluster_ask(m, group);
+	} else {
+		WRITE_ONCE(m->current_group, NULL);
+		WRITE_ONCE(m->next_group, group);
+	}
 	spin_unlock_irqrestore(&m->lock, flags);
 	queue_work(mpath_wq, &m->event);
 }

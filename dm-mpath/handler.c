@@ -95,6 +95,13 @@ bool handler_init_locked(struct mpath *m)
 		WRITE_ONCE(m->readiness, READY);
 		return false;
 	}
+	if (m->log && !cluster_may_enter(m))
+		return false;
+	if (!m->handler) {
+		WRITE_ONCE(m->readiness, READY);
+		cluster_entered(m);
+		return false;
+	}
 	if (m->again_later)
 		delay = msecs_to_jiffies(m->init_delay_ms == INIT_DELAY_UNSET
 						 ? INIT_DELAY_DEFAULT_MS
@@ -142,6 +149,7 @@ static void done(struct mpath_path *path, bool failed, bool later)
 		WRITE_ONCE(m->current_group, NULL);
 	} else if (!failed && m->readiness != READY_WANTED) {
 		path->group->bypassed = false;
+		cluster_reach(path->group);
 	}
 	path->activating--;
 	m->initialising--;
@@ -150,7 +158,10 @@ static void done(struct mpath_path *path, bool failed, bool later)
 		handler_init_locked(m);
 	}
 	if (!m->initialising) {
-		WRITE_ONCE(m->readiness, READY);
+		if (!m->log || m->readiness != READY_WANTED) {
+			WRITE_ONCE(m->readiness, READY);
+			cluster_entered(m);
+		}
 		mpath_run_waiting(m);
 		wake_up(&m->initialised);
 	}

@@ -173,6 +173,17 @@ static int refuse(struct mpath *m, const char *what, const char *why)
 	return -EINVAL;
 }
 
+/* By which the other nodes know no group of the map. */
+static u32 free_number(struct mpath *m)
+{
+	struct group *group;
+	u32 number = 0;
+
+	list_for_each_entry(group, &m->groups, list)
+		number = max(number, group->shared + 1);
+	return number;
+}
+
 /* A group after the last: chooses as the first does. */
 static struct group *new_group(struct mpath *m)
 {
@@ -187,6 +198,7 @@ static struct group *new_group(struct mpath *m)
 	}
 	group->selector = first->selector;
 	group->prio = first->prio;
+	group->shared = free_number(m);
 	if (group->selector->group_args)
 		group->selector->group_args(&group->select, 0, NULL);
 	return group;
@@ -242,6 +254,8 @@ int members_add(struct mpath *m, unsigned int argc, char **argv)
 		return refuse(m, "add_path",
 			      "the group must be one of the map's, or the number after the last");
 	another = number > m->nr_groups;
+	if (another && m->log && free_number(m) >= CLUSTER_GROUPS)
+		return refuse(m, "add_path", "a cluster shares at most 32 priority groups");
 	group = another ? new_group(m) : group_numbered(m, number);
 	path = group ? path_make(group) : NULL;
 	r = path ? fill(path, &as) : -ENOMEM;
@@ -319,6 +333,7 @@ static int leave_lists(struct mpath_path *path)
 	list_del_rcu(&path->list);
 	old = replace(group, paths);
 	empties = list_empty(&group->all);
+	cluster_reach(group);
 	if (empties) {
 		list_del_rcu(&group->list);
 		number_groups(m);

@@ -16,6 +16,7 @@
  *   probe.c     failed paths are tried, and return little by little
  *   deadline.c  a path on which nothing comes back is left
  *   failback.c  back to a group of higher priority
+ *   cluster.c   an array that several nodes share
  *   explain.c   why things are as they are
  *   stats.c     what each path has carried
  *   select*.c   which path of a group (pure)
@@ -51,6 +52,7 @@
 
 #define INIT_DELAY_DEFAULT_MS 2000
 #define NO_TIMEOUT U32_MAX
+#define CLUSTER_GROUPS 32 /* as proto/channel.h has it */
 #define PROBE_MS 1000
 #define INIT_DELAY_UNSET U32_MAX /* then 2 s, and the status does not name it */
 
@@ -103,6 +105,7 @@ struct mpath_path {
 struct group {
 	struct mpath *m;
 	u32 number; /* from 1 */
+	u32 shared; /* from 0, and the same for as long as it lives */
 	bool bypassed;
 	int prio; /* higher comes first */
 	const struct selector *selector;
@@ -172,6 +175,12 @@ struct mpath {
 	struct delayed_work fail_back;
 	bool alua; /* it gives the groups their priorities */
 	struct delayed_work alua_work;
+
+	char *cluster; /* the array's uuid; NULL: it is not shared */
+	struct dm_dirty_log *log;
+	bool guest; /* the cluster uses another group */
+	bool apart; /* suspended: what the cluster does is of no interest */
+	struct delayed_work cluster_work;
 
 	bool complete;	 /* its table has been read; the handler stays what it is */
 	bool force;	 /* identity.c does not object */
@@ -254,6 +263,8 @@ void mpath_set_no_path(struct mpath *m, enum no_path policy, bool save);
 struct mpath_path *mpath_choose(struct mpath *m, u32 bytes, u64 *now);
 bool group_usable(struct group *group);
 void group_bypass(struct group *group, bool bypass);
+/* Its hardware is made ready before the next I/O; the lock is held. */
+void group_enter(struct mpath *m, struct group *group);
 void group_switch(struct mpath *m, struct group *group);
 struct group *group_numbered(struct mpath *m, u32 number);
 struct mpath_path *path_numbered(struct mpath *m, dev_t number); /* the first on that device */
@@ -321,6 +332,18 @@ void failback_consider(struct mpath_path *path);
 void failback_changed(struct mpath *m); /* the priorities */
 void failback_lost(struct mpath *m);
 void failback_now(struct work_struct *work);
+
+/* cluster.c */
+int cluster_open(struct mpath *m);
+void cluster_close(struct mpath *m);
+void cluster_resume(struct mpath *m);
+void cluster_suspend(struct mpath *m);
+void cluster_reach(struct group *group);
+struct group *cluster_group(struct mpath *m);
+bool cluster_may_enter(struct mpath *m);
+void cluster_entered(struct mpath *m);
+void cluster_ask(struct mpath *m, struct group *group);
+void cluster_look(struct work_struct *work);
 
 /* stats.c */
 void stats_count(struct mpath_path *path, bool writes, u32 bytes, u64 took, blk_status_t status);

@@ -59,6 +59,7 @@ bool path_change(struct mpath_path *path, enum path_event event)
 		atomic_dec(&m->valid_paths);
 	else if (!was && path_usable(path))
 		atomic_inc(&m->valid_paths);
+	cluster_reach(path->group);
 	if (path->state == PATH_RAMPING)
 		ramp_begin(path);
 	else if (path->state == PATH_ACTIVE)
@@ -116,7 +117,7 @@ void path_return(struct mpath_path *path, enum path_event why)
 	if (changed) {
 		DMWARN("%s: path %s is reinstated", map_name(m), path->dev->name);
 		first = atomic_read(&m->valid_paths) == 1;
-		if (!first && m->handler && m->current_group == path->group)
+		if (!first && m->handler && !m->guest && m->current_group == path->group)
 			handler_call(path, 0);
 		tell(path, DM_UEVENT_PATH_REINSTATED);
 	}

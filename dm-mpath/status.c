@@ -76,7 +76,7 @@ static unsigned int features(struct mpath *m, char *result, unsigned int sz, uns
 
 	DMEMIT("%u ", queues + 2 * !!m->init_retries + 2 * delay + m->retain_attached + 2 * bio +
 			      2 * (probe + timeout + deadline + failback + prio + limit) +
-			      m->force);
+			      2 * !!m->cluster + m->force);
 	if (queues)
 		DMEMIT("queue_if_no_path ");
 	if (m->init_retries)
@@ -95,6 +95,8 @@ static unsigned int features(struct mpath *m, char *result, unsigned int sz, uns
 		DMEMIT("path_timeout_ms %u ", m->path_timeout_ms);
 	if (limit)
 		DMEMIT("queue_limit_kib %u ", m->waiting_limit_kib);
+	if (m->cluster)
+		DMEMIT("cluster %s ", m->cluster);
 	if (m->force)
 		DMEMIT("force ");
 	if (failback && m->failback == FAILBACK_DELAYED)

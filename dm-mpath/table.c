@@ -73,7 +73,7 @@ static int parse_priorities(struct mpath *m, char *text)
 static int parse_features(struct mpath *m, struct dm_arg_set *as, char **priorities)
 {
 	static const struct dm_arg limits[] = {
-		{ 0, 21, "invalid number of feature args" },
+		{ 0, 23, "invalid number of feature args" },
 		{ 1, 50, "pg_init_retries must be between 1 and 50" },
 		{ 0, 60000, "pg_init_delay_msecs must be between 0 and 60000" },
 		{ 0, 600000, "probe_interval_ms must be between 0 (never) and 600000" },
@@ -110,6 +110,10 @@ static int parse_features(struct mpath *m, struct dm_arg_set *as, char **priorit
 			argc--;
 		} else if (!strcasecmp(name, "queue_limit_kib") && argc) {
 			r = dm_read_arg(limits + 6, as, &m->waiting_limit_kib, error);
+			argc--;
+		} else if (!strcasecmp(name, "cluster") && argc && !m->cluster) {
+			m->cluster = kstrdup(dm_shift_arg(as), GFP_KERNEL);
+			r = m->cluster ? 0 : -ENOMEM;
 			argc--;
 		} else if (!strcasecmp(name, "force")) {
 			m->force = true;
@@ -324,6 +328,7 @@ static int parse_groups(struct mpath *m, struct dm_arg_set *as)
 		r = add_group(m, as);
 		if (r)
 			return r;
+		list_last_entry(&m->groups, struct group, list)->shared = count;
 		list_last_entry(&m->groups, struct group, list)->number = ++count;
 	}
 	if (count != m->nr_groups)
@@ -338,6 +343,7 @@ void mpath_destroy(struct mpath *m)
 {
 	struct group *group, *tmp;
 
+	cluster_close(m);
 	list_for_each_entry_safe(group, tmp, &m->groups, list)
 		group_free(group);
 	members_forget(m);
@@ -377,6 +383,7 @@ static struct mpath *create(struct dm_target *ti)
 	INIT_DELAYED_WORK(&m->deadline, deadline_look);
 	INIT_DELAYED_WORK(&m->fail_back, failback_now);
 	INIT_DELAYED_WORK(&m->alua_work, alua_look);
+	INIT_DELAYED_WORK(&m->cluster_work, cluster_look);
 	timer_setup(&m->no_path_timer, mpath_no_path_timed_out, 0);
 	init_waitqueue_head(&m->initialised);
 	return m;
@@ -403,6 +410,8 @@ struct mpath *mpath_create(struct dm_target *ti, unsigned int argc, char **argv)
 		r = parse_priorities(m, priorities);
 	if (priorities) /* they say where to begin */
 		m->next_group = NULL;
+	if (!r && m->cluster)
+		r = cluster_open(m);
 	if (r) {
 		mpath_destroy(m);
 		return ERR_PTR(r);

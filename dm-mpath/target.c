@@ -71,6 +71,7 @@ static void mpath_postsuspend(struct dm_target *ti)
 	struct mpath *m = ti->private;
 
 	mutex_lock(&m->mutex);
+	cluster_suspend(m);
 	probes_stop(m);
 	settle(m);
 	mutex_unlock(&m->mutex);
@@ -86,6 +87,7 @@ static void mpath_resume(struct dm_target *ti)
 	WRITE_ONCE(m->no_path, m->no_path_saved);
 	mpath_watch_no_path(m);
 	spin_unlock_irqrestore(&m->lock, flags);
+	cluster_resume(m);
 	probes_go_on(m);
 }
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The dirty log `cluster`, as its own two files and the mirror target see it.
+ * The dirty log `cluster`, as its own files and the mirror target see it.
  *
  *   log_cluster.c  the log: one byte per region, what may be answered without asking, what waits to
- * be told channel.c      the device on which clogd is told and answers
+ *                  be told
+ *   log_groups.c   the log of an array's groups of paths
+ *   channel.c      the device on which clogd is told and answers
  *
  * A mirror that registers itself as client never blocks on the log: it asks for marks and looks for
  * them when there is news.
@@ -19,6 +21,7 @@
 #include <linux/wait.h>
 
 #include "agreement.h"
+#include "grouping.h"
 #include "picture.h"
 
 enum control_state { CONTROL_NONE, CONTROL_QUEUED, CONTROL_ASKED, CONTROL_ANSWERED };
@@ -57,6 +60,10 @@ struct cluster_log {
 	u32 legs_failed, legs_forced, legs_restore, legs_retry; /* bits */
 	u32 failed_told;					/* of legs_failed */
 	bool was_active;					/* since it was resumed */
+
+	bool grouped; /* it is of an array's groups: */
+	struct grouping grouping;
+	unsigned long left_at; /* jiffies; the last daemon */
 
 	wait_queue_head_t waiters;
 	void (*news)(void *context); /* of a mirror that does not block; any context */
@@ -132,6 +139,19 @@ static inline bool cluster_log_closing(const struct cluster_log *l, u64 region)
 {
 	return READ_ONCE(l->picture.flags[region]) & R_CLOSE;
 }
+
+/* ---- for both types of log ---- */
+
+struct cluster_log *cluster_log_make(struct dm_dirty_log *dm, struct dm_target *ti,
+				     const char *uuid);
+/* By its own parameters, `picture.regions` among them; it is freed if that fails. */
+int cluster_log_open(struct cluster_log *l);
+void cluster_log_close(struct dm_dirty_log *dm);
+int cluster_log_suspend(struct dm_dirty_log *dm);
+int cluster_log_resume(struct dm_dirty_log *dm);
+
+int log_groups_init(void);
+void log_groups_exit(void);
 
 /* ---- between the log and the channel ---- */
 

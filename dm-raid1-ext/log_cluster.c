@@ -287,6 +287,19 @@ static void take_retry(struct cluster_log *l, u32 legs)
 	spin_unlock_irqrestore(&l->lock, flags);
 }
 
+static bool take_group(struct cluster_log *l, const struct clog_frame *f)
+{
+	unsigned long flags;
+	bool ok;
+
+	spin_lock_irqsave(&l->lock, flags);
+	ok = l->grouped && (!l->live || grouping_take(&l->grouping, f->value, f->serial));
+	if (ok && l->grouping.say)
+		channel_poke(l);
+	spin_unlock_irqrestore(&l->lock, flags);
+	return ok;
+}
+
 /* Long ranges let the lock go now and then. */
 static void take_range(struct cluster_log *l, unsigned int type, const struct clog_range *range)
 {
@@ -344,6 +357,10 @@ int log_take(struct cluster_log *l, const struct clog_frame *f, const void *item
 	case CLOG_RETRY:
 		take_retry(l, f->value);
 		break;
+	case CLOG_GROUP:
+		if (!take_group(l, f))
+			return -EINVAL;
+		break;
 	case CLOG_SYNCED:
 	case CLOG_UNSYNCED:
 	case CLOG_CLOSE:
@@ -376,6 +393,8 @@ void log_daemon_left(struct cluster_log *l)
 	l->say_create = true;
 	l->say_resume = l->live;
 	l->failed_told = 0;
+	l->left_at = jiffies;
+	grouping_say_again(&l->grouping);
 	if (l->live)
 		picture_tell_held(&l->picture);
 	if (l->control_state == CONTROL_ASKED)
@@ -398,10 +417,15 @@ static size_t compose_text(struct cluster_log *l, struct clog_frame *f)
 	char *text = (char *)(f + 1);
 	int n = strscpy(text, l->uuid, DM_UUID_LEN) + 1;
 
-	n += scnprintf(text + n, CLOG_FRAME_MAX - sizeof(*f) - n, "%llu clustered-%s%s%s %u%s",
-		       (unsigned long long)l->ti->len, l->device ? "disk " : "core",
-		       l->device ? l->device->name : "", "", l->region_sectors, l->extra) +
-	     1;
+	if (l->grouped)
+		n += scnprintf(text + n, CLOG_FRAME_MAX - sizeof(*f) - n, "%llu groups",
+			       (unsigned long long)l->ti->len);
+	else
+		n += scnprintf(text + n, CLOG_FRAME_MAX - sizeof(*f) - n,
+			       "%llu clustered-%s%s %u%s", (unsigned long long)l->ti->len,
+			       l->device ? "disk " : "core", l->device ? l->device->name : "",
+			       l->region_sectors, l->extra);
+	n++;
 	f->count = n;
 	while (n % 4)
 		text[n++] = 0;
@@ -448,6 +472,24 @@ static bool compose_legs(struct cluster_log *l, struct clog_frame *f)
 	return f->type;
 }
 
+static bool compose_groups(struct cluster_log *l, struct clog_frame *f)
+{
+	struct grouping *g = &l->grouping;
+
+	if (g->say) {
+		g->say = false;
+		f->type = CLOG_GROUPS;
+		f->value = g->reach;
+		f->serial = g->wants | (u32)g->said << CLOG_GROUPS_SAID_SHIFT;
+	} else if (g->say_switched) {
+		g->say_switched = false;
+		f->type = CLOG_SWITCHED;
+		f->value = g->how;
+		f->serial = g->turn;
+	}
+	return f->type;
+}
+
 static size_t compose(struct cluster_log *l, struct clog_frame *f)
 {
 	u32 count;
@@ -474,7 +516,7 @@ static size_t compose(struct cluster_log *l, struct clog_frame *f)
 		f->value = legs_of(l);
 		return sizeof(*f);
 	}
-	if (compose_legs(l, f))
+	if (compose_legs(l, f) || (l->grouped && l->live && compose_groups(l, f)))
 		return sizeof(*f);
 	if (l->say_rate) {
 		l->say_rate = false;
@@ -542,10 +584,6 @@ static int parse(struct cluster_log *l, struct dm_target *ti, unsigned int argc,
 			"cluster log: expected <uuid> disk <device> <region size> or <uuid> core <region size>";
 		return -EINVAL;
 	}
-	if (!*argv[0] || strscpy(l->uuid, argv[0], sizeof(l->uuid)) < 0) {
-		ti->error = "cluster log: the uuid is empty or longer than 128 characters";
-		return -EINVAL;
-	}
 	if (!strcmp(argv[1], "disk")) {
 		r = dm_get_device(ti, argv[2], dm_table_get_mode(ti->table), &l->device);
 		if (r) {
@@ -591,49 +629,72 @@ static void free_log(struct cluster_log *l)
 	kfree(l);
 }
 
-static int cluster_ctr(struct dm_dirty_log *dm, struct dm_target *ti, unsigned int argc,
-		       char **argv)
+struct cluster_log *cluster_log_make(struct dm_dirty_log *dm, struct dm_target *ti,
+				     const char *uuid)
 {
 	struct cluster_log *l = kzalloc(sizeof(*l), GFP_KERNEL);
-	int r;
 
 	if (!l)
-		return -ENOMEM;
+		return ERR_PTR(-ENOMEM);
+	if (!*uuid || strscpy(l->uuid, uuid, sizeof(l->uuid)) < 0) {
+		ti->error = "cluster log: the uuid is empty or longer than 128 characters";
+		kfree(l);
+		return ERR_PTR(-EINVAL);
+	}
 	l->dm = dm;
 	l->ti = ti;
+	l->extra = "";
 	spin_lock_init(&l->lock);
 	init_waitqueue_head(&l->waiters);
 	INIT_LIST_HEAD(&l->dirty);
-	r = parse(l, ti, argc, argv);
-	if (r)
-		goto bad;
+	return l;
+}
+
+int cluster_log_open(struct cluster_log *l)
+{
+	int r = -ENOMEM;
+
 	l->picture.flags = vmalloc(l->picture.regions);
 	l->picture.pending = kvcalloc(DIV_ROUND_UP(picture_chunks(l->picture.regions), 32),
 				      sizeof(u32), GFP_KERNEL);
-	if (!l->picture.flags || !l->picture.pending) {
-		r = -ENOMEM;
+	if (!l->picture.flags || !l->picture.pending)
 		goto bad;
-	}
 	picture_reset(&l->picture); /* until the daemon says otherwise */
 	r = channel_add(l);
 	if (r)
 		goto bad;
-	dm->context = l;
+	l->dm->context = l;
 	r = log_control(l, CLOG_CREATE);
-	if (r) {
-		ti->error = r == -ENOTCONN
-				    ? "cluster log: clogd is not running"
-				    : "cluster log: clogd refuses this log; its own log says why";
-		channel_remove(l);
-		goto bad;
+	if (r == -ENOTCONN && l->grouped) { /* paths are needed before there is a cluster */
+		l->say_create = true;
+		r = 0;
 	}
-	return 0;
+	if (!r)
+		return 0;
+	l->ti->error = r == -ENOTCONN ? "cluster log: clogd is not running"
+				      : "cluster log: clogd refuses this log; its own log says why";
+	channel_remove(l);
 bad:
 	free_log(l);
 	return r;
 }
 
-static void cluster_dtr(struct dm_dirty_log *dm)
+static int cluster_ctr(struct dm_dirty_log *dm, struct dm_target *ti, unsigned int argc,
+		       char **argv)
+{
+	struct cluster_log *l = cluster_log_make(dm, ti, argc ? argv[0] : "");
+	int r;
+
+	if (IS_ERR(l))
+		return PTR_ERR(l);
+	r = parse(l, ti, argc, argv);
+	if (!r)
+		return cluster_log_open(l);
+	free_log(l);
+	return r;
+}
+
+void cluster_log_close(struct dm_dirty_log *dm)
 {
 	struct cluster_log *l = dm->context;
 
@@ -641,7 +702,7 @@ static void cluster_dtr(struct dm_dirty_log *dm)
 	free_log(l);
 }
 
-static int cluster_postsuspend(struct dm_dirty_log *dm)
+int cluster_log_suspend(struct dm_dirty_log *dm)
 {
 	struct cluster_log *l = dm->context;
 	int r = 0;
@@ -661,14 +722,14 @@ static int cluster_postsuspend(struct dm_dirty_log *dm)
 	l->failed_told = 0;
 	l->legs_retry = 0;
 	spin_unlock_irq(&l->lock);
-	if (r == -ENOTCONN)
+	if (r == -ENOTCONN && !l->grouped)
 		DMWARN("%s: clogd is not running: what was marked is copied when the log is opened next",
 		       l->uuid);
 	return r;
 }
 
 /* Does not wait: until the daemon says that the log is active, writes do. */
-static int cluster_resume(struct dm_dirty_log *dm)
+int cluster_log_resume(struct dm_dirty_log *dm)
 {
 	struct cluster_log *l = dm->context;
 
@@ -808,9 +869,9 @@ static struct dm_dirty_log_type cluster_type = {
 	.name = "cluster",
 	.module = THIS_MODULE,
 	.ctr = cluster_ctr,
-	.dtr = cluster_dtr,
-	.postsuspend = cluster_postsuspend,
-	.resume = cluster_resume,
+	.dtr = cluster_log_close,
+	.postsuspend = cluster_log_suspend,
+	.resume = cluster_log_resume,
 	.get_region_size = cluster_get_region_size,
 	.is_clean = cluster_is_clean,
 	.in_sync = cluster_in_sync,
@@ -832,12 +893,21 @@ static int __init cluster_init(void)
 		return r;
 	r = dm_dirty_log_type_register(&cluster_type);
 	if (r)
-		channel_exit();
+		goto no_type;
+	r = log_groups_init();
+	if (r)
+		goto no_groups;
+	return 0;
+no_groups:
+	dm_dirty_log_type_unregister(&cluster_type);
+no_type:
+	channel_exit();
 	return r;
 }
 
 static void __exit cluster_exit(void)
 {
+	log_groups_exit();
 	dm_dirty_log_type_unregister(&cluster_type);
 	channel_exit();
 }

@@ -14,6 +14,8 @@
  * runs out, nothing more is written until it is renewed (invariant I4).
  * LEGS says which legs are in use: the kernel answers FOLLOWS once whatever it starts keeps to it. What was written without a leg that an
  * earlier epoch had may end only under an epoch that is confirmed (invariant I3).
+ * A log of groups (dm-mpath) has no regions: GROUPS says which groups of paths this node reaches and which it wants the array to use, GROUP
+ * which the cluster uses, and whether this node may now switch the array; SWITCHED ends that.
  */
 #ifndef PROTO_CHANNEL_H
 #define PROTO_CHANNEL_H
@@ -54,6 +56,8 @@ enum clog_frame_type {
 	CLOG_LEGS_RESTORE = 13, /* value: bits of legs that the administrator says are well */
 	CLOG_FOLLOWS = 14,	/* serial: the epoch of LEGS */
 	CLOG_RATE = 15,		/* value: KiB/s that all nodes together may copy; 0: as fast as it goes */
+	CLOG_GROUPS = 16, /* value: bits of the groups of which a path can be used here; serial: CLOG_GROUPS_ fields */
+	CLOG_SWITCHED = 17, /* serial: the turn of GROUP; value: CLOG_SWITCH_, how it has ended */
 	/* daemon to kernel */
 	CLOG_ANSWER = 32, /* value: 0 or a positive errno */
 	CLOG_STATE = 33, /* value: CLOG_STATE_ bits; serial: lease in ms */
@@ -64,6 +68,7 @@ enum clog_frame_type {
 	CLOG_TOLD = 39,
 	CLOG_LEGS = 40,	 /* value: CLOG_LEGS_ bits; serial: epoch */
 	CLOG_RETRY = 41, /* value: bits of legs on which what failed may be tried again */
+	CLOG_GROUP = 42, /* value: CLOG_GROUP_ fields; serial: the turn, one more with each grant */
 };
 
 #define CLOG_STATE_ACTIVE 1u	   /* writes are allowed for the lease */
@@ -82,6 +87,17 @@ enum clog_frame_type {
 #define CLOG_LEGS_PRIMARY_SHIFT 18
 #define CLOG_LEGS_PRIMARY_MASK 15u
 #define CLOG_LEGS_CONFIRMED (1u << 31) /* no node reads a leg that is not written any more */
+
+/* Groups are numbers from 0 to CLOG_GROUPS_MAX - 1, the same on every node; CLOG_GROUP_NONE is none of them. */
+#define CLOG_GROUPS_MAX 32
+#define CLOG_GROUP_NONE 63u
+#define CLOG_SWITCH_FAILED 0u
+#define CLOG_SWITCH_DONE 1u
+#define CLOG_SWITCH_DECLINED 2u /* the node no longer wants it */
+#define CLOG_GROUPS_SAID_SHIFT 16 /* bits 0-5: the group that is wanted; 16-31: counts what was said */
+#define CLOG_GROUP_GRANTED_SHIFT 6 /* bits 0-5: the group in use; 6-11: the one to which this node may switch */
+#define CLOG_GROUP_BUSY (1u << 12) /* a node is switching */
+#define CLOG_GROUP_HEARD_SHIFT 16 /* bits 16-31: the last GROUPS of this node that counts in this */
 
 struct clog_frame {
 	clog_u32 bytes; /* header and items, a multiple of 4 */

@@ -39,15 +39,17 @@ struct Params {
     uint32_t region_sectors = 0;
     uint64_t sectors = 0;
     uint8_t has_disk = 0;   // clustered-disk or clustered-core
-    uint8_t sync_mode = 0;  // SyncMode
+    uint8_t sync_mode = 0;  // SyncMode; kGroups: a log of groups of paths, which has no regions
     bool operator==(const Params&) const = default;
+    bool groups() const;
     uint32_t regions() const { return region_sectors ? static_cast<uint32_t>((sectors + region_sectors - 1) / region_sectors) : 0; }
     template <class A>
     void fields(A& a) {
         a(region_sectors), a(sectors), a(has_disk), a(sync_mode);
     }
 };
-enum SyncMode : uint8_t { kSyncDefault = 0, kForceSync = 1, kNoSync = 2 };
+enum SyncMode : uint8_t { kSyncDefault = 0, kForceSync = 1, kNoSync = 2, kGroups = 3 };
+inline bool Params::groups() const { return sync_mode == kGroups; }
 
 // alone: forms the first state or writes the last one; nobody else may touch the log disk meanwhile.
 enum class Standing : uint8_t { joining = 0, active = 1, frozen = 2, alone = 3 };
@@ -280,9 +282,30 @@ struct Rate {                // the administrator bounds copying, by all nodes t
     }
 };
 
+// Of a log of groups (clogd/core/groups.hh).
+struct GroupVoice {         // what the sender has to say
+    uint32_t reach = 0;     // bits: groups of which it can use a path
+    uint8_t wants = kNone;  // the group that the array should use
+    uint16_t said = 0;      // counts, so that its kernel knows what was heard
+    static constexpr uint8_t kNone = 63;
+    bool operator==(const GroupVoice&) const = default;
+    template <class A>
+    void fields(A& a) {
+        a(reach), a(wants), a(said);
+    }
+};
+struct GroupSwitched {  // what was granted in this turn has ended
+    uint32_t turn = 0;
+    uint8_t how = 0;  // CLOG_SWITCH_ of proto/channel.h
+    template <class A>
+    void fields(A& a) {
+        a(turn), a(how);
+    }
+};
+
 // The order is the type number on the wire: append only.
 using Body = std::variant<Hello, Attach, Refuse, Chunk, Ready, Detach, Folded, DeadMarks, LegFailed, BusyReport, BusyChange, Lease, Want, Trouble, Mark, MarkAck, DigestPoint,
-                          Digest, Diverged, Fenced, LegSuspect, LegVote, LegAck, LegReturn, Missed, Rate>;
+                          Digest, Diverged, Fenced, LegSuspect, LegVote, LegAck, LegReturn, Missed, Rate, GroupVoice, GroupSwitched>;
 
 struct Message {
     ViewId view;

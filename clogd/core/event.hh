@@ -112,14 +112,24 @@ struct Rate {  // the administrator bounds copying, by all nodes together; 0: as
     std::string uuid;
     uint64_t kib_per_s = 0;
 };
+struct Groups {  // by the channel: of a log of groups
+    std::string uuid;
+    proto::wire::GroupVoice voice;
+};
+struct Switched {  // by the channel: what was granted in this turn has ended
+    std::string uuid;
+    uint32_t turn = 0;
+    uint8_t how = 0;  // CLOG_SWITCH_ of proto/channel.h
+};
 struct Tick {};
 struct FencedNode {
     NodeId node = 0;
 };
 }  // namespace ev
 
-using Event = std::variant<ev::Call, ev::Deliver, ev::Membership, ev::Ring, ev::Quorum, ev::Disconnected, ev::FoundLive, ev::ScanDone, ev::DiskOpened, ev::DiskDone,
-                           ev::LegsFlushed, ev::Legs, ev::Copied, ev::CopyIdle, ev::Drained, ev::Tick, ev::FencedNode, ev::Regions, ev::KernelLegs, ev::Probed, ev::Rate>;
+using Event =
+    std::variant<ev::Call, ev::Deliver, ev::Membership, ev::Ring, ev::Quorum, ev::Disconnected, ev::FoundLive, ev::ScanDone, ev::DiskOpened, ev::DiskDone, ev::LegsFlushed,
+                 ev::Legs, ev::Copied, ev::CopyIdle, ev::Drained, ev::Tick, ev::FencedNode, ev::Regions, ev::KernelLegs, ev::Probed, ev::Rate, ev::Groups, ev::Switched>;
 
 namespace out {
 struct Send {
@@ -230,6 +240,8 @@ enum class Planted : uint8_t {
     primary_goes_unsynced,   // the primary is given up while regions are not in sync
     unmark_while_away,       // marks end while a leg is away, and what it missed is forgotten
     legs_not_on_disk,        // after a crash of everybody all legs are taken to be in use
+    grant_twice,             // two nodes may switch an array at once
+    switch_at_wish,          // an array is switched because one node wants it
     count_
 };
 

@@ -497,6 +497,8 @@ void Log::form_from_memory() {
         s.reports.clear();
         for (auto& [node, m] : s.members)
             if (node != cfg.self) m.status = Member::demoted, m.lease.clear();
+    } else if (params_.groups()) {
+        s.groups.turn = state_.groups.turn;  // nothing is told of an earlier turn by mistake
     } else if (has_state_ || kept_) {
         note(Level::warning, "the log was in memory and some of its holders are gone: every region will be copied");
         s.torn = all;
@@ -514,7 +516,8 @@ void Log::form_from_memory() {
         refused(why);
         return;
     }
-    if (s.legs.degraded()) s.missed.add(trusted ? missed : all);
+    if (params_.groups()) s.legs = {};
+    else if (s.legs.degraded()) s.missed.add(trusted ? missed : all);
     else s.raw.add(missed);  // another table: what some leg missed is copied from the first
     s.torn.remove(s.raw);
     MemberState& me = s.members[cfg.self];
@@ -727,7 +730,11 @@ void Log::apply(NodeId sender, const wire::Body& body, uint32_t frame_crc) {
     ++state_.applied;
     state_.chain = (state_.chain ^ (uint64_t{sender} << 32 | frame_crc)) * 0x100000001b3ull + state_.applied;
     apply_body(sender, body);
-    if (replica()) advance_legs();
+    if (!replica()) return;
+    advance_legs();
+    advance_groups();
+    // I5: the joiner's state is that of all when this message has been dealt with.
+    if (auto due = std::exchange(snapshot_due_, {})) snapshot_for(due->first, due->second);
 }
 
 void Log::apply_body(NodeId sender, const wire::Body& body) {
@@ -761,6 +768,7 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
             channel_.told_legs.reset();
             channel_.lost_told.clear();   // said in an earlier standing, and perhaps not heard
             channel_.told_close.clear();  // what the kernel cleared meanwhile may count as in use again
+            speak_again();
             if (suspended_) host_.emit(out::Resume{uuid_});
             if (!uncertain_.empty()) drain_after_ = host_.now() + 2000;
             my_busy_ = from->busy;
@@ -768,8 +776,10 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
             asked_want_.clear();
             next_digest_ = host_.now() + kDigestMs;
             legs_asked_ = false;
-            note(Level::notice,
-                 fmt::format("in use by {} node(s), {} of {} regions in sync", state_.with(Member::active).size(), params_.regions() - state_.unsynced_count(), params_.regions()));
+            if (params_.groups()) note(Level::notice, fmt::format("in use by {} node(s)", state_.with(Member::active).size()));
+            else
+                note(Level::notice, fmt::format("in use by {} node(s), {} of {} regions in sync", state_.with(Member::active).size(), params_.regions() - state_.unsynced_count(),
+                                                params_.regions()));
         }
         membership_changed();
     } else if (std::get_if<wire::Detach>(&body)) {
@@ -871,6 +881,10 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
         apply_legs(sender, *missed);
     } else if (const auto* rate = std::get_if<wire::Rate>(&body)) {
         state_.rate_kib = std::min<uint64_t>(rate->kib_per_s, UINT32_MAX);
+    } else if (const auto* voice = std::get_if<wire::GroupVoice>(&body)) {
+        apply_groups(*from, *voice);
+    } else if (const auto* switched = std::get_if<wire::GroupSwitched>(&body)) {
+        apply_groups(sender, *switched);
     }
 }
 
@@ -880,6 +894,11 @@ void Log::apply_attach(NodeId node, const wire::Attach& a) {
         if (coordinator) host_.send(uuid_, wire::Refuse{node, std::move(why)});
     };
     wire::Params theirs = a.params, ours = state_.params;
+    if (theirs.groups() != ours.groups()) {
+        refuse(fmt::format("node {} uses this uuid for {}, the other nodes use it for {}: give each a uuid of its own", node,
+                           theirs.groups() ? "the paths of an array" : "a mirror", ours.groups() ? "the paths of an array" : "a mirror"));
+        return;
+    }
     theirs.sync_mode = ours.sync_mode = 0;
     if (theirs != ours) {
         refuse(
@@ -942,7 +961,7 @@ void Log::apply_attach(NodeId node, const wire::Attach& a) {
     }
     ++state_.epoch;
     membership_changed();
-    snapshot_for(node, a.transfer);
+    snapshot_due_ = {node, a.transfer};
 }
 
 void Log::lose(NodeId node, MemberState& m, Member how, bool no_grace) {
@@ -1028,6 +1047,7 @@ void Log::apply_settle(const Settle& view) {
     ++state_.epoch;
     membership_changed();
     advance_legs();
+    advance_groups();
 }
 
 void Log::settle(const Settle& view) {
@@ -1097,8 +1117,8 @@ void Log::freeze(const char* why) {
     switch (phase_) {
         case Phase::active:
             note(Level::warning, fmt::format("writes wait: {}", why));
-            if (!suspended_ && !channel_.on) host_.emit(out::Suspend{uuid_});  // else its lease ends
-            suspended_ = !channel_.on;
+            if (!suspended_ && !channel_.on && !params_.groups()) host_.emit(out::Suspend{uuid_});  // else its lease ends
+            suspended_ = !channel_.on && !params_.groups();
             if (!copying_.empty()) {
                 copy_busy_ = true;
                 copying_.clear();
@@ -1241,6 +1261,9 @@ void Log::forget_local() {
     missed_asked_ = false;
     closing_ = false;
     my_legs_ = {};
+    my_voice_.reset();
+    my_switch_.reset();
+    speak_again();
     kernel_legs_ = {};
     trouble_sticky_ = false;
     trouble_until_ = 0;
@@ -1315,6 +1338,7 @@ void Log::pump() {
         answer_held();
         serve_channel();
         serve_legs();
+        serve_groups();
         if (!params_.has_disk) send_marks();
         for (Held& h : resumes_) answer(h.call, 0);
         resumes_.clear();

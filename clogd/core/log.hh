@@ -9,7 +9,7 @@
 // I5  The state comes whole from an active member, or is formed from the log disk by one node while the others wait.
 //
 // log.cc: attach, formation, transfer, membership. log_kernel.cc: the kernel's requests. log_copy.cc: leases and busy regions.
-// log_channel.cc: a kernel with dm-log-cluster. log_legs.cc: which legs are in use.
+// log_channel.cc: a kernel with dm-log-cluster. log_legs.cc: which legs are in use. log_groups.cc: a log of groups of paths.
 #pragma once
 
 #include <array>
@@ -113,6 +113,8 @@ class Log {
     void kernel_legs(const ev::KernelLegs& e);
     void probed(const ev::Probed& e);
     void rate(const ev::Rate& e) { rate_wish_ = e.kib_per_s; }
+    void groups(const ev::Groups& e);
+    void switched(const ev::Switched& e);
     void tick();
     void pump();  // after every event: writes that are due, requests that can be answered
 
@@ -241,6 +243,13 @@ class Log {
     void send_missed(RangeSet regions);
     std::string form_legs(LogState& s, const proto::AgreedLegs& found);
 
+    // log_groups.cc
+    void apply_groups(MemberState& from, const proto::wire::GroupVoice& voice);
+    void apply_groups(NodeId sender, const proto::wire::GroupSwitched& s);
+    void advance_groups();
+    void serve_groups();
+    void speak_again();
+
     // log_copy.cc
     void unsync(const RangeSet& set, bool raw);
     void apply_lease(NodeId sender, const proto::wire::Lease& lease);
@@ -299,6 +308,7 @@ class Log {
         uint32_t sent = 0;  // one more than the last chunk sent by this node in this view
     };
     std::map<NodeId, Transfer> transfers_;
+    std::optional<std::pair<NodeId, uint64_t>> snapshot_due_;  // node, its transfer
     uint64_t my_transfer_ = 0;
     uint32_t attach_tries_ = 0;
     uint32_t chunks_have_ = 0;
@@ -375,6 +385,13 @@ class Log {
     bool missed_asked_ = false;  // a Missed of ours for all marks is under way
     uint16_t closing_slot_ = 0;
     bool closing_ = false;  // the last page of a log that keeps the cluster's format is being written
+
+    // a log of groups
+    std::optional<proto::wire::GroupVoice> my_voice_, voice_sent_;
+    std::optional<ev::Switched> my_switch_;                    // the last that the kernel said
+    std::optional<uint32_t> switch_sent_;                      // the turn
+    std::optional<std::pair<uint32_t, uint32_t>> told_group_;  // value and turn of GROUP
+    TimeMs granted_at_ = 0;
 
     // copying
     uint32_t legs_ = 0;

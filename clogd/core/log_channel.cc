@@ -30,6 +30,7 @@ TimeMs Log::write_lease_ms() const {
 void Log::channel_opened(bool on) {
     channel_ = {};
     channel_.on = on;
+    told_group_.reset();
 }
 
 void Log::regions(const ev::Regions& e) {

@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 
 #include "clogd/core/log.hh"
+#include "proto/channel.h"
 
 namespace clogd {
 
@@ -46,7 +47,8 @@ bool number(std::string_view text, T& value) {
 }
 }  // namespace
 
-// "<sectors> clustered-disk <device> <region size> [sync|nosync] [block_on_error]" or "<sectors> clustered-core <region size> ..."
+// "<sectors> clustered-disk <device> <region size> [sync|nosync] [block_on_error]" or "<sectors> clustered-core <region size> ...";
+// "<sectors> groups" of the paths to an array.
 std::optional<Instance> Log::parse_ctr(std::string_view text, std::string* why) {
     auto refuse = [&](std::string reason) -> std::optional<Instance> {
         *why = std::move(reason);
@@ -54,6 +56,12 @@ std::optional<Instance> Log::parse_ctr(std::string_view text, std::string* why) 
     };
     auto args = words(text);
     Instance in;
+    if (args.size() == 2 && args[1] == "groups") {
+        in.params.region_sectors = 1;
+        in.params.sectors = CLOG_GROUPS_MAX;
+        in.params.sync_mode = wire::kGroups;
+        return in;
+    }
     if (args.size() < 3)
         return refuse(
             fmt::format("log arguments '{}' are incomplete: expected <length> clustered-disk <device> <region size> or "
@@ -147,7 +155,7 @@ void Log::found_live(const Instance& instance, const proto::AgreedLegs& legs) {
     kept_ = true;
     own_read_ = !params_.has_disk;
     // No disk tells what the predecessor had marked: the kernel may be writing anywhere until it is drained, or says what it holds.
-    if (!params_.has_disk) uncertain_.add(Range{0, params_.regions()});
+    if (!params_.has_disk && !params_.groups()) uncertain_.add(Range{0, params_.regions()});
     attach();
 }
 
@@ -216,6 +224,10 @@ void Log::postsuspend(const Call& call) {
     held_.clear();
     channel_opened(false);
     for (auto& [luid, in] : instances_) in.live = false;
+    if (params_.groups()) {  // a map that is given another table goes on reaching what it reached
+        answer(call, 0);
+        return;
+    }
     const RangeSet marks = all_marks();
     drained_now();
     if (draining_ || suspended_ || (phase_ != Phase::active && phase_ != Phase::detached)) {

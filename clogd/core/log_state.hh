@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 
+#include "clogd/core/groups.hh"
 #include "clogd/core/range_set.hh"
 #include "proto/logdisk.hh"
 #include "proto/wire.hh"
@@ -40,6 +41,7 @@ struct MemberState {
     uint64_t mark_seq = 0;
     uint8_t trouble = 0;   // it cannot copy for now
     uint8_t failures = 0;  // tries in a row that failed
+    Voice voice;           // of a log of groups
 };
 
 struct Suspect {  // a leg of which a member says that it cannot use it; the others are asked
@@ -81,6 +83,7 @@ struct LogState {
     RangeSet torn;  // every leg has all that was acknowledged, but they may differ
     std::map<uint64_t, Report> reports;
     LegState legs;
+    Groups groups;
     uint64_t rate_kib = 0;  // per second, of copying by all members together; 0: as fast as it goes
     RangeSet missed;        // while a leg is away or joining: where it may be behind, as far as no member's marks say so
 
@@ -171,6 +174,7 @@ struct LogState {
         set_fields(a, raw), set_fields(a, torn), set_fields(a, missed);
         leg_fields(a);
         a(rate_kib);
+        a(groups.in_use), a(groups.target), a(groups.holder), a(groups.turn);
         uint32_t n = static_cast<uint32_t>(members.size());
         a(n);
         if constexpr (A::reading) {
@@ -229,6 +233,7 @@ struct LogState {
         a(m.status), a(m.slot), a(m.no_grace), a(m.join_epoch);
         set_fields(a, m.busy), set_fields(a, m.lease), set_fields(a, m.marks);
         a(m.mark_seq), a(m.trouble), a(m.failures), a(m.boot), a(m.legs);
+        a(m.voice.said), a(m.voice.spoke);
     }
     template <class A>
     void leg_fields(A& a) {

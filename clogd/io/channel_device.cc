@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cassert>
 #include <cerrno>
@@ -92,6 +93,13 @@ struct ChannelDevice::Impl : std::enable_shared_from_this<ChannelDevice::Impl> {
             case CLOG_FOLLOWS: legs(f, ev::KernelLegs::follows); return;
             case CLOG_RATE:
                 if (auto it = logs.find(f.log); it != logs.end()) on_event(ev::Rate{it->second, f.value});
+                return;
+            case CLOG_GROUPS:
+                if (auto it = logs.find(f.log); it != logs.end())
+                    on_event(ev::Groups{it->second, {f.value, static_cast<uint8_t>(f.serial & CLOG_GROUP_NONE), static_cast<uint16_t>(f.serial >> CLOG_GROUPS_SAID_SHIFT)}});
+                return;
+            case CLOG_SWITCHED:
+                if (auto it = logs.find(f.log); it != logs.end()) on_event(ev::Switched{it->second, f.serial, static_cast<uint8_t>(std::min(f.value, CLOG_SWITCH_DECLINED))});
                 return;
             case CLOG_HELD: regions(f, items, f.value ? ev::Regions::held : ev::Regions::held_end); return;
             default: log(out::Level::warning, fmt::format("ignored a frame of type {} of the kernel's channel", f.type));

@@ -404,6 +404,19 @@ std::string Daemon::answer(std::string_view text) {
 }
 
 namespace {
+// Groups of paths are numbered from 1, as in the table; 0: none.
+int group_number(uint8_t group) { return group == GroupVoice::kNone ? 0 : group + 1; }
+json groups_json(const Groups& g) {
+    json out{{"in_use", group_number(g.in_use)}, {"turn", g.turn}};
+    if (g.holder) out["switching"] = {{"node", g.holder}, {"to", group_number(g.target)}};
+    return out;
+}
+json voice_json(const Voice& voice) {
+    json reaches = json::array();
+    for (uint8_t group = 0; group < CLOG_GROUPS_MAX; ++group)
+        if (voice.reaches(group)) reaches.push_back(group + 1);
+    return {{"reaches", std::move(reaches)}, {"wants", group_number(voice.said.wants)}};
+}
 json legs_json(const LogState& s) {
     json legs = json::array();
     for (uint8_t i = 0; i < s.legs.count; ++i) {
@@ -452,10 +465,13 @@ std::string Daemon::status() {
             leased += m.lease.count();
             if (!m.lease.empty()) recovering.push_back({{"node", node}, {"regions", m.lease.count()}});
             members.push_back({{"node", node}, {"state", names[static_cast<size_t>(m.status)]}, {"slot", m.slot}, {"busy", m.busy.count()}, {"trouble", m.trouble != 0}});
+            if (s.params.groups()) members.back().update(voice_json(m.voice));
         }
         json log{{"uuid", uuid},
                  {"phase", phase_name(l->phase())},
-                 {"type", s.params.has_disk ? "disk" : "core"},
+                 {"type", s.params.groups()   ? "groups"
+                          : s.params.has_disk ? "disk"
+                                              : "core"},
                  {"kernel", l->by_channel() ? "channel" : "netlink"},
                  {"device", l->device()},
                  {"region_bytes", uint64_t{s.params.region_sectors} * 512},
@@ -475,6 +491,7 @@ std::string Daemon::status() {
                  {"held_requests", l->held()},
                  {"log_failed", l->log_failed()}};
         if (l->held()) log["oldest_held_ms"] = now() - l->first_held();
+        if (s.params.groups()) log["groups"] = groups_json(s.groups);
         if (!l->trouble().empty()) log["trouble"] = l->trouble();
         if (auto x = logs_.find(uuid); x != logs_.end() && x->second->copy_rate >= 0.01 && s.unsynced_count()) {
             log["rate_bytes_per_s"] = std::llround(x->second->copy_rate * s.params.region_sectors * 512);

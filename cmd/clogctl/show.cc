@@ -60,6 +60,22 @@ std::string messages_take(const json& status) {
     if (count == 0) return {};
     return fmt::format("; a message takes {:.1f} ms there and back, at most {:.1f} ms so far", trips.value("total_us", 0.0) / count / 1000, trips.value("longest_us", 0.0) / 1000);
 }
+std::string numbers(const json& list) {
+    std::string out;
+    for (const json& n : list) out += fmt::format("{}{}", out.empty() ? "" : ", ", n.get<uint32_t>());
+    return out.empty() ? "none" : out;
+}
+std::string group_named(const json& number) { return number == 0 ? "none" : fmt::format("group {}", number.get<uint32_t>()); }
+// Of an array's paths: which group is in use, who changes that, who reaches what.
+std::string groups_lines(const json& l) {
+    const json& g = l["groups"];
+    std::string out = fmt::format("  in use: {}", group_named(g["in_use"]));
+    if (g.contains("switching")) out += fmt::format("; node {} switches the array to {}", g["switching"]["node"].get<uint32_t>(), group_named(g["switching"]["to"]));
+    out += "\n";
+    for (const json& m : l["members"])
+        out += fmt::format("  node {} {}: reaches {}, wants {}\n", m["node"].get<uint32_t>(), m["state"].get<std::string>(), numbers(m["reaches"]), group_named(m["wants"]));
+    return out;
+}
 }  // namespace
 
 std::string table(const json& s) {
@@ -76,7 +92,13 @@ std::string table(const json& s) {
     if (s["logs"].empty()) return out + "no log is in use\n";
     for (const json& l : s["logs"]) {
         out += fmt::format("\nlog {}  {}{}\n", l["uuid"].get<std::string>(), l["phase"].get<std::string>(),
-                           l["type"] == "disk" ? fmt::format(", on {}{}", l["device"].get<std::string>(), l.value("log_failed", false) ? " FAILED" : "") : ", in memory");
+                           l["type"] == "groups" ? ", of the paths to an array"
+                           : l["type"] == "disk" ? fmt::format(", on {}{}", l["device"].get<std::string>(), l.value("log_failed", false) ? " FAILED" : "")
+                                                 : ", in memory");
+        if (l["type"] == "groups") {
+            out += groups_lines(l);
+            continue;
+        }
         const uint64_t regions = l["regions"], unsynced = l["unsynced"];
         out += fmt::format("  {} regions of {}: {} clean, {} dirty here ({} being written), {} not in sync, {} being copied\n", regions, bytes(l["region_bytes"].get<double>()),
                            l["clean"].get<uint64_t>(), l["dirty"].get<uint64_t>(), l["in_use"].get<uint64_t>(), unsynced, l["recovering"].get<uint64_t>());

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Paths and multipath maps of a lab machine: four ways to one disk in memory (scsi_debug, hosts with one store), and maps over them."""
+"""Paths and multipath maps of a lab machine: four ways to one disk in memory (scsi_debug, hosts with one store), an array with two ports (the kernel's own
+target, tcm_loop, ALUA), and maps over them."""
 import json
 import re
 
-from lab import BUILD
+from lab import BUILD, wait_for
 
 SIZE_MIB = 32
 NAMES = {"stock": "multipath", "ours": "multipath-ext"}
 
 
 def load_target(node):
-    node.run(f"modprobe -qa dm-mod scsi_mod; insmod {BUILD}/modules/{node.lab.kernel}/dm-mpath.ko target_name={NAMES['ours']}")
+    node.run(f"modprobe -qa dm-mod dm-log scsi_mod; insmod {BUILD}/modules/{node.lab.kernel}/dm-mpath.ko target_name={NAMES['ours']}")
 
 
 class Paths:
@@ -26,6 +27,46 @@ class Paths:
     def set(self, state, *which):
         for i in which or range(4):
             self.node.run(f"echo {state} > /sys/block/{self.names[i]}/device/state")
+
+
+TARGET = "/sys/kernel/config/target"
+OPTIMIZED, NONOPTIMIZED, STANDBY = 0, 1, 2
+PORTS = ("one", "two")
+
+
+class Array:
+    """Two ports to one disk: in memory, or a block device."""
+
+    def __init__(self, node, device=None):
+        self.node = node
+        self.core = f"{TARGET}/core/{'iblock' if device else 'rd_mcp'}_0"
+        self.disk = f"{self.core}/disk"
+        node.run(f"modprobe -qa target_core_mod target_core_iblock tcm_loop sd_mod scsi_dh_alua; mkdir -p {self.disk} && "
+                 f"echo {f'udev_path={device}' if device else f'rd_pages={SIZE_MIB * 256}'} > {self.disk}/control && echo 1 > {self.disk}/enable && "
+                 f"echo 7a3c9d1e > {self.disk}/wwn/vpd_unit_serial")  # without one it tells nothing of its ports
+        for i, port in enumerate(PORTS):
+            way = f"{TARGET}/loopback/naa.500100000000000{i}/tpgt_1"
+            node.run(f"mkdir {self.disk}/alua/{port} && echo {16 + i} > {self.disk}/alua/{port}/tg_pt_gp_id && echo 3 > {self.disk}/alua/{port}/alua_access_type && "
+                     f"mkdir -p {way} && echo naa.500100000000010{i} > {way}/nexus && mkdir {way}/lun/lun_0 && ln -s {self.disk} {way}/lun/lun_0/disk && echo {port} > {way}/lun/lun_0/alua_tg_pt_gp")
+        self.names = wait_for("two ways to the disk", lambda: (found := node.run("ls -d /sys/devices/*/tcm_loop_adapter_*/host*/target*/*/block/* 2>/dev/null; true").split()) and len(found) == 2
+                              and [f.rsplit("/", 1)[1] for f in found])
+        self.numbers = [node.run(f"cat /sys/block/{name}/dev").strip() for name in self.names]
+
+    def set(self, *states):
+        self.node.run("; ".join(f"echo {state} > {self.disk}/alua/{port}/alua_access_state" for port, state in zip(PORTS, states)))
+
+    def states(self):
+        return [int(x) for x in self.node.run(" ".join(["cat", *(f"{self.disk}/alua/{port}/alua_access_state" for port in PORTS)])).split()]
+
+    def path(self, port, state):
+        """Of this node to the port: `offline` or `running`."""
+        self.node.run(f"echo {state} > /sys/block/{self.names[port]}/device/state")
+
+    def remove(self):
+        for i, port in enumerate(PORTS):
+            way = f"{TARGET}/loopback/naa.500100000000000{i}"
+            self.node.run(f"rm {way}/tpgt_1/lun/lun_0/disk && rmdir {way}/tpgt_1/lun/lun_0 {way}/tpgt_1 {way} {self.disk}/alua/{port}")
+        self.node.run(f"rmdir {self.disk} {self.core} {TARGET}/loopback && rmmod tcm_loop")
 
 
 class Map:

@@ -66,7 +66,8 @@ struct KernelHost {
     // Legs are bits; those that the mirror does not have are ignored.
     virtual void leg_write(NodeId node, const Bio& bio, uint32_t legs, std::function<void(uint32_t failed)> done) = 0;
     virtual std::optional<uint64_t> leg_read(NodeId node, const Bio& bio, uint32_t legs) = 0;  // one of them; nullopt: none can be read
-    virtual void channel_poke(NodeId node, size_t mirror) = 0;                                 // it has something to tell
+    virtual void switch_array(NodeId node, size_t mirror, uint32_t group, bool granted, std::function<void(bool ok)> done) = 0;
+    virtual void channel_poke(NodeId node, size_t mirror) = 0;  // it has something to tell
     virtual void broken(const std::string& what) = 0;
     virtual void bio_done(NodeId node, const Bio& bio, uint64_t value_read) = 0;
     virtual void bio_failed(NodeId node, const Bio& bio) = 0;

@@ -32,7 +32,9 @@ constexpr const char* kPlanted[] = {"none",
                                     "forget-missed",
                                     "primary-goes-unsynced",
                                     "unmark-while-away",
-                                    "legs-not-on-disk"};
+                                    "legs-not-on-disk",
+                                    "grant-twice",
+                                    "switch-at-wish"};
 static_assert(std::size(kPlanted) == static_cast<size_t>(clogd::Planted::count_));
 }  // namespace
 

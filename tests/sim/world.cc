@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "tests/sim/channel_model.hh"
+#include "tests/sim/groups_model.hh"
 
 namespace sim {
 
@@ -116,6 +117,10 @@ class World final : public KernelHost {
         uint64_t acked_writes = 0;
         std::set<std::pair<NodeId, size_t>> broken;  // paths to legs
         bool legs_fail = false;
+        MapHabits habits;                  // of the maps of an array; groups 0: it is a mirror
+        uint32_t array = CLOG_GROUP_NONE;  // the group by which the array serves
+        std::set<NodeId> switching;        // nodes that switch it now
+        uint32_t flips = 0;                // since anything changed
         bool path(NodeId node, size_t leg) const { return !broken.contains({node, leg}); }
     };
     struct Pending {
@@ -172,6 +177,7 @@ class World final : public KernelHost {
                 for (size_t k = 0; k < 4096; ++k) m.disk[k] = static_cast<uint8_t>(rng_.next());
             mirrors_.push_back(std::move(m));
         }
+        if (rng_.chance(300)) add_array();
         write_permille_ = static_cast<uint32_t>(rng_.between(300, 950));
         hot_ = rng_.chance(300);
         depth_ = static_cast<uint32_t>(rng_.between(1, 6));
@@ -188,6 +194,23 @@ class World final : public KernelHost {
         after(chaos_until_, [this] { heal_everything(); });
     }
 
+    void add_array() {
+        Mirror m;
+        m.uuid = "MPATH-array";
+        m.has_disk = false;
+        m.channel_permille = 1000;
+        m.habits.groups = static_cast<uint32_t>(rng_.between(2, 4));
+        for (uint32_t g = 0; g < m.habits.groups; ++g) m.habits.order.push_back(g);
+        m.habits.fails_back = rng_.chance(700);
+        odd_habits_ = rng_.chance(300);
+        mirrors_.push_back(std::move(m));
+    }
+    std::unique_ptr<Kernel> make_map(NodeId id, size_t i, uint64_t life) {
+        MapHabits habits = mirrors_[i].habits;
+        if (odd_habits_ && rng_.chance(400)) std::reverse(habits.order.begin(), habits.order.end());
+        if (odd_habits_ && rng_.chance(300)) habits.fails_back = !habits.fails_back;
+        return std::make_unique<GroupsMap>(*this, id, i, mirrors_[i].uuid, static_cast<uint32_t>(life * 100 + i + 1), habits, static_cast<uint16_t>(rng_.next()));
+    }
     uint32_t blocks_per_region() override { return kBlocksPerRegion; }
     Mirror& mirror_of(const std::string& uuid) {
         for (Mirror& m : mirrors_)
@@ -197,6 +220,7 @@ class World final : public KernelHost {
     size_t mirror_index(const std::string& uuid) { return static_cast<size_t>(&mirror_of(uuid) - mirrors_.data()); }
     std::string ctr(const Mirror& m) {
         uint64_t sectors = uint64_t{m.regions} * kRegionSectors;
+        if (!m.habits.order.empty()) return "1024 groups";
         return m.has_disk ? fmt::format("{} clustered-disk 253:9 {}", sectors, kRegionSectors) : fmt::format("{} clustered-core {}", sectors, kRegionSectors);
     }
 
@@ -216,7 +240,9 @@ class World final : public KernelHost {
                 Node& me = *nodes_[id];
                 if (!me.up || me.life != life) return;
                 const Mirror& m = mirrors_[i];
-                if (rng_.chance(m.channel_permille))
+                something_changed();
+                if (m.habits.order.size()) me.logs[i].kernel = make_map(id, i, life);
+                else if (rng_.chance(m.channel_permille))
                     me.logs[i].kernel = std::make_unique<ChannelMirror>(*this, id, i, m.uuid, ctr(m), m.regions, static_cast<uint32_t>(m.legs.size()),
                                                                         static_cast<uint32_t>(life * 100 + i + 1), rng_.between(100, 1500) * 1000);
                 else me.logs[i].kernel = std::make_unique<KernelMirror>(*this, id, m.uuid, ctr(m), m.regions, (life + 1000) << 32 | (i + 1));
@@ -227,6 +253,7 @@ class World final : public KernelHost {
     }
     void start_daemon(Node& node) {
         trace(fmt::format("node {} starts its daemon", node.id));
+        something_changed();
         node.daemon = true;
         node.pid = ++pids_;
         uint64_t life = ++node.daemon_life;
@@ -426,6 +453,7 @@ class World final : public KernelHost {
     // Totem forms new rings from what can see each other. Members of an old ring that stay together get the same messages; what
     // only the others had is lost to them, and what one of them sent comes again in the new ring.
     void regroup() {
+        something_changed();
         std::map<uint32_t, std::set<NodeId>> groups;
         for (auto& [id, node] : nodes_)
             if (node->up) groups[island(id)].insert(id);
@@ -882,6 +910,53 @@ class World final : public KernelHost {
         }
     }
 
+    // ---- arrays ----------------------------------------------------------------------------------------------------------------------
+    void something_changed() {
+        for (Mirror& m : mirrors_) m.flips = 0;
+    }
+    void switch_array(NodeId id, size_t index, uint32_t group, bool granted, std::function<void(bool)> done) override {
+        Mirror& m = mirrors_[index];
+        trace(fmt::format("node {} {} group {}", id, granted ? "switches the array to" : "follows to", group));
+        if (granted && !m.switching.empty()) fail(fmt::format("nodes {} and {} both switch the array", *m.switching.begin(), id));
+        if (granted) m.switching.insert(id);
+        after(rng_.between(500, 30'000), [this, id, index, group, granted, life = nodes_[id]->life, done] {
+            Mirror& mm = mirrors_[index];
+            if (granted) mm.switching.erase(id);
+            const bool gone = !nodes_[id]->up || nodes_[id]->life != life;
+            const bool ok = !(now_ < chaos_until_ && rng_.chance(50));
+            if (gone ? rng_.chance(500) : ok) {
+                if (mm.array != group && ++mm.flips > 2 * nodes_.size() + 4) fail("the array is dragged back and forth");
+                mm.array = group;
+            }
+            if (gone) return;
+            if (!ok) something_changed();
+            done(ok);
+        });
+    }
+    void hurt_paths(Mirror& m, size_t index) {
+        const uint32_t group = static_cast<uint32_t>(rng_.below(m.habits.groups));
+        const bool on = rng_.chance(400), all = rng_.chance(200);
+        Node* one = some(&Node::up);
+        for (auto& [id, node] : nodes_) {
+            auto* map = node->up ? dynamic_cast<GroupsMap*>(node->logs[index].kernel.get()) : nullptr;
+            if (!map || (!all && node.get() != one)) continue;
+            something_changed();
+            trace(fmt::format("node {} {} group {}", id, on ? "finds" : "loses", group));
+            map->path(group, on);
+        }
+    }
+    std::string array_trouble(const Mirror& m, size_t index) {
+        const Groups* agreed = nullptr;
+        for (auto& [id, node] : nodes_) {
+            const auto& map = dynamic_cast<const GroupsMap&>(*node->logs[index].kernel);
+            agreed = &node->cluster->logs().at(m.uuid)->state().groups;
+            if (map.current() != agreed->in_use) return fmt::format("node {} uses group {}, the cluster group {}", id, map.current(), agreed->in_use);
+        }
+        if (agreed->in_use != m.array) return fmt::format("the array serves by group {}, the cluster uses {}", m.array, agreed->in_use);
+        if (!odd_habits_ && m.habits.fails_back && agreed->in_use != 0) return fmt::format("group {} is still in use, and everybody wants 0", agreed->in_use);
+        return {};
+    }
+
     // I3: whatever was acknowledged is on every leg from which anybody would read it.
     void check_acknowledged(size_t index, const Bio& bio) {
         const Mirror& m = mirrors_[index];
@@ -905,6 +980,7 @@ class World final : public KernelHost {
             Kernel* k = node.logs[index].kernel.get();
             if (!k || !k->active() || k->in_flight() >= depth_) return;
             Mirror& m = mirrors_[index];
+            if (m.version.empty()) return;
             Bio bio;
             bio.block = static_cast<uint32_t>(hot_ && rng_.chance(800) ? rng_.below(4) : rng_.below(m.version.size()));
             bio.write = rng_.chance(write_permille_) && m.writer[bio.block] == 0;
@@ -937,6 +1013,7 @@ class World final : public KernelHost {
         return all.empty() ? nullptr : all[rng_.below(all.size())];
     }
     void wreak() {
+        something_changed();
         switch (rng_.below(11)) {
             case 0:
             case 1:
@@ -975,7 +1052,12 @@ class World final : public KernelHost {
                 regroup_soon(rng_.between(1'000, 300'000));
                 break;
             case 8:
-            case 9: hurt_legs(mirrors_[rng_.below(mirrors_.size())]); break;
+            case 9: {
+                const size_t index = rng_.below(mirrors_.size());
+                if (mirrors_[index].habits.order.empty()) hurt_legs(mirrors_[index]);
+                else hurt_paths(mirrors_[index], index);
+                break;
+            }
             case 10:
                 if (Node* node = some(&Node::up))
                     if (Kernel* k = node->logs[rng_.below(mirrors_.size())].kernel.get()) {
@@ -1023,6 +1105,10 @@ class World final : public KernelHost {
         trace("everything is healed");
         islands_.clear();
         for (Mirror& m : mirrors_) m.broken.clear();
+        for (auto& [id, node] : nodes_)
+            for (LogBox& box : node->logs)
+                if (auto* map = dynamic_cast<GroupsMap*>(box.kernel.get()))
+                    for (uint32_t g = 0; g < 4; ++g) map->heal(g);
         regroup_soon(10'000);
         for (auto& [id, node] : nodes_) {
             if (!node->up) boot(*node);
@@ -1042,8 +1128,11 @@ class World final : public KernelHost {
                     why = fmt::format("log {}: a leg is away or joining", mirrors_[i].uuid);
                     node->logs[i].kernel->restore_legs();
                 } else if (it->second->state().unsynced_count()) why = fmt::format("log {}: {} region(s) are not in sync", mirrors_[i].uuid, it->second->state().unsynced_count());
-                else if (node->logs[i].kernel->in_flight()) why = fmt::format("node {}: {} request(s) still wait", id, node->logs[i].kernel->in_flight());
+                else if (mirrors_[i].habits.order.empty() && node->logs[i].kernel->in_flight())
+                    why = fmt::format("node {}: {} request(s) still wait", id, node->logs[i].kernel->in_flight());
             }
+        for (size_t i = 0; i < mirrors_.size() && why.empty(); ++i)
+            if (!mirrors_[i].habits.order.empty()) why = array_trouble(mirrors_[i], i);
         if (!why.empty()) {
             if (tries == 0) describe_all();
             if (tries == 0) fail("it never came into sync: " + why);
@@ -1217,7 +1306,7 @@ class World final : public KernelHost {
     std::deque<LegWrite> leg_writes_;
     uint64_t ring_seq_ = 0, write_ids_ = 0, chaos_until_ = 0, copy_pause_us_ = 0;  // before each region that is copied, at most: as a low rate has it
     uint32_t pids_ = 100, write_permille_ = 500, depth_ = 4;
-    bool leg_failure_any_ = false, hot_ = false, quiet_ = false, done_ = false, disk_errors_ = false, copy_errors_ = false, slow_leg_ = false;
+    bool leg_failure_any_ = false, odd_habits_ = false, hot_ = false, quiet_ = false, done_ = false, disk_errors_ = false, copy_errors_ = false, slow_leg_ = false;
 };
 
 }  // namespace

@@ -33,6 +33,7 @@ struct Group {
     std::deque<std::pair<NodeId, Event>> todo;
     TimeMs now = 1000;
     uint32_t seq = 0;
+    bool by_channel = false;
 
     explicit Group(NodeId count, std::set<NodeId> newer_nodes = {}) : newer(std::move(newer_nodes)) {
         std::vector<ev::Process> processes;
@@ -124,7 +125,7 @@ struct Group {
         c.seq = ++seq;
         c.type = type;
         c.data = std::move(data);
-        c.channel = legs > 0;
+        c.channel = legs > 0 || by_channel;
         c.legs = legs;
         step(n, ev::Call{c});
         return seq;
