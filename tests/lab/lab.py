@@ -352,11 +352,11 @@ class Node:
         except LabError as e:
             return 255, str(e)
 
-    def load(self, mode, device, **options):
-        """Starts tests/lab/load.py; the returned function waits for it and gives its figures."""
+    def load(self, mode, device, gently=False, **options):
+        """Starts tests/lab/load.py; the returned function waits for it and gives its figures. Gently: other commands of the machine come first."""
         options["seconds"] = options.get("seconds", 5) * SLOW
         words = " ".join(f"--{k.replace('_', '-')} {v}" if v is not True else f"--{k.replace('_', '-')}" for k, v in options.items())
-        result = self.background(f"/usr/bin/python3 {HERE}/load.py {mode} {device} {words}", timeout=options["seconds"] + 180)
+        result = self.background(f"{'nice -n 19 ' if gently else ''}/usr/bin/python3 {HERE}/load.py {mode} {device} {words}", timeout=options["seconds"] + 180)
 
         def figures():
             status, out = result()
