@@ -27,7 +27,6 @@ static int news(struct dm_target *ti)
 /* While the table is made. */
 int cluster_open(struct mpath *m)
 {
-	char *args[] = { m->cluster };
 	struct group *group;
 
 	list_for_each_entry(group, &m->groups, list)
@@ -37,7 +36,7 @@ int cluster_open(struct mpath *m)
 		}
 	m->apart = true; /* until it is resumed */
 	m->ti->private = m;
-	m->log = dm_dirty_log_create("cluster-groups", m->ti, news, 1, args);
+	m->log = dm_dirty_log_create("cluster-groups", m->ti, news, 1, &m->cluster);
 	if (m->log)
 		return 0;
 	if (!m->ti->error)

@@ -111,7 +111,6 @@ step "build" build_in "$CLOGD_BUILD" -DCMAKE_BUILD_TYPE=RelWithDebInfo
 step "modules for every installed kernel" tests/build-modules.sh
 [ "${1:-}" = stories ] || step "modules by DKMS" tests/dkms.sh
 if [ "${1:-}" != stories ]; then
-  step "lint" tests/lint.sh quick
   step "unit tests" "$CLOGD_BUILD/bin/clogd-unit" --gtest_brief=1
   step "build with sanitizers" with_clang build_in "$CLOGD_BUILD/asan" "-DCMAKE_BUILD_TYPE=RelWithDebInfo -DCLOGD_SANITIZE=ON -DCLOGD_FUZZ=ON -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=4" clogd-unit clogd-sim clogd clogctl clogd-fuzz
   step "unit tests with sanitizers" "$CLOGD_BUILD/asan/bin/clogd-unit" --gtest_brief=1
@@ -128,15 +127,17 @@ if [ "${1:-}" = stories ]; then
     mapfile -t -O "${#told[@]}" told < <(with $kernel stock $at/*.py && with $kernel ours $at/0*.py $at/1[01]-*.py)
   done
 else
-  mapfile -t told < <(with 6.1 stock $at/0*.py $at/1[01379]-*.py && with 6.12 ours $at/03-*.py $at/18-*.py)
+  mapfile -t told < <(with 6.1 stock $at/0*.py $at/1[01379]-*.py && with 6.12 ours $at/03-*.py $at/18-*.py $at/25-*.py)
   # Of one machine each: two at a time, the longest first.
   mapfile -t -O "${#told[@]}" told < <(with 6.12 stock $at/23-*.py $at/21-*.py $at/14-*.py && with 6.1 stock $at/16-*.py $at/15-*.py $at/24-*.py $at/20-*.py $at/12-*.py)
   # The stories leave half a processor idle.
   aside simulator nice -n 19 tests/simulate.sh 1 "$seeds"
+  aside lint nice -n 19 tests/lint.sh quick
   aside hunt nice -n 19 "$CLOGD_BUILD/bin/clogd-sim" --hunt --seeds 20000
 fi
 stories "${told[@]}"
 if [ "${1:-}" != stories ]; then
+  step "lint" awaited lint
   step "simulator, $seeds seeds" awaited simulator
   step "simulator, every planted bug is found" awaited hunt
 fi

@@ -397,6 +397,7 @@ std::string Daemon::answer(std::string_view text) {
         auto it = cluster_.logs().find(log);
         if (it == cluster_.logs().end()) return refuse(no_such_log(log));
         if (it->second->phase() != Phase::active) return refuse(fmt::format("log '{}' is {} on this node: try again when it is active", log, phase_name(it->second->phase())));
+        if (it->second->state().params.groups()) return refuse(fmt::format("log '{}' is of the paths to an array: nothing is copied there", log));
         step(ev::Rate{log, request["kib_per_s"]});
         return json{{"ok", true}}.dump();
     }

@@ -96,6 +96,7 @@ int main(int argc, char** argv) {
     CLI::App app{"clogctl shows and steers clogd, the log daemon of mirrors that a cluster shares."};
     app.footer("Exit status of 'status': 0 all is well, 1 regions are being copied, 2 something needs care, 3 clogd does not answer.");
     app.require_subcommand(1);
+    app.set_version_flag("-V,--version", "clogctl " CLOGD_VERSION);
     std::string service = proto::control::kService, log;
     bool as_json = false, watch = false;
     unsigned timeout_s = 0;

@@ -506,4 +506,4 @@ def tell(lab):
     print(f"\n{folder}/results.json")
 
 
-story(tell, disks={"leg0": 256 * MIB, "leg1": 256 * MIB, "log": 16 * MIB, "raw": 256 * MIB}, name="bench")
+story(tell, disks={"leg0": 256 * MIB, "leg1": 256 * MIB, "log": 16 * MIB, "raw": 256 * MIB}, name="bench", transport="knet")

@@ -32,4 +32,4 @@ def tell(lab):
     mirror.remove()
 
 
-story(tell)
+story(tell, transport="knet")

@@ -48,4 +48,4 @@ def tell(lab):
     one.expect(again(), "the reader while its first leg fails")
 
 
-story(tell)
+story(tell, transport="knet")

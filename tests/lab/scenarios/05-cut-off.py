@@ -50,4 +50,4 @@ def tell(lab):
     mirror.remove()
 
 
-story(tell)
+story(tell, transport="knet")

@@ -65,3 +65,15 @@ TEST(Show, PictureShowsTheWorstOfEachCell) {
     std::string p = picture(map, 10, 1);
     EXPECT_NE(p.find("xd...3...X"), std::string::npos) << p;
 }
+
+TEST(Show, AnArrayTellsWhoReachesWhat) {
+    json array = sample(0);
+    array["type"] = "groups";
+    array["groups"] = {{"in_use", 1}, {"turn", 3}, {"switching", {{"node", 2}, {"to", 2}}}};
+    array["members"] = {{{"node", 1}, {"state", "active"}, {"reaches", {1, 2}}, {"wants", 1}}, {{"node", 2}, {"state", "active"}, {"reaches", json::array()}, {"wants", 0}}};
+    std::string t = table(status(json::array({array})));
+    for (const char* part : {"of the paths to an array", "in use: group 1; node 2 switches the array to group 2", "node 1 active: reaches 1, 2, wants group 1",
+                             "node 2 active: reaches none, wants none"})
+        EXPECT_NE(t.find(part), std::string::npos) << part << "\n" << t;
+    EXPECT_EQ(verdict(status(json::array({array}))), kFine);
+}
