@@ -75,9 +75,8 @@ struct mpath_path *path_make(struct group *group)
 	INIT_DELAYED_WORK(&path->probe, probe_begin);
 	INIT_DELAYED_WORK(&path->ramp, ramp_on);
 	INIT_WORK(&path->probed, probe_end);
-	path->probe_room = kmalloc(PAGE_SIZE, GFP_KERNEL);
 	path->stats = alloc_percpu(struct path_stats);
-	if (path->probe_room && path->stats)
+	if (path->stats)
 		return path;
 	path_free(path);
 	return NULL;
@@ -89,7 +88,6 @@ void path_free(struct mpath_path *path)
 	if (path->dev)
 		dm_put_device(path->m->ti, path->dev);
 	free_percpu(path->stats);
-	kfree(path->probe_room);
 	kfree(path->select.cpus);
 	kfree(path->select.cpus_text);
 	kfree(path);

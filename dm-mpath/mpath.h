@@ -98,7 +98,6 @@ struct mpath_path {
 	struct work_struct probed;
 	blk_status_t probe_status;
 	u32 probe_delay_ms; /* of the last try; 0: none since it was well */
-	void *probe_room;
 	struct list_head list; /* of the group, as the table has it */
 };
 
@@ -214,6 +213,7 @@ struct mpath_bio {
 
 extern struct workqueue_struct *mpath_wq, *mpath_handler_wq;
 extern unsigned long mpath_no_path_timeout_s;
+extern struct page *mpath_probe_page; /* what probes read goes there, and nobody looks at it */
 
 static inline bool path_usable(const struct mpath_path *path)
 {

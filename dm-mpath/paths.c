@@ -117,7 +117,8 @@ void path_return(struct mpath_path *path, enum path_event why)
 	if (changed) {
 		DMWARN("%s: path %s is reinstated", map_name(m), path->dev->name);
 		first = atomic_read(&m->valid_paths) == 1;
-		if (!first && m->handler && !m->guest && m->current_group == path->group)
+		if (!first && m->handler && m->current_group == path->group &&
+		    (!m->log || cluster_group(m) == path->group))
 			handler_call(path, 0);
 		tell(path, DM_UEVENT_PATH_REINSTATED);
 	}

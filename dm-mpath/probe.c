@@ -60,8 +60,7 @@ void probe_begin(struct work_struct *work)
 	bio->bi_iter.bi_sector = 0;
 	bio->bi_private = path;
 	bio->bi_end_io = probe_ended;
-	__bio_add_page(bio, virt_to_page(path->probe_room), bdev_logical_block_size(bdev),
-		       offset_in_page(path->probe_room));
+	__bio_add_page(bio, mpath_probe_page, bdev_logical_block_size(bdev), 0);
 	submit_bio(bio);
 }
 

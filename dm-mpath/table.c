@@ -408,7 +408,7 @@ struct mpath *mpath_create(struct dm_target *ti, unsigned int argc, char **argv)
 		r = parse_groups(m, &as);
 	if (!r)
 		r = parse_priorities(m, priorities);
-	if (priorities) /* they say where to begin */
+	if (priorities || m->cluster) /* they say where to begin */
 		m->next_group = NULL;
 	if (!r && m->cluster)
 		r = cluster_open(m);

@@ -17,6 +17,7 @@
 #include "../proto/channel.h"
 
 #define DM_MSG_PREFIX "log-cluster"
+#define GROUPED_PATIENCE (2 * HZ) /* paths come and go also where the daemon hangs */
 #define LOCK_BREATH 4096 /* regions after which the lock is let go for a moment */
 
 static struct dm_dirty_log_type cluster_type;
@@ -562,8 +563,9 @@ int log_control(struct cluster_log *l, unsigned int type)
 	l->control_state = CONTROL_QUEUED;
 	channel_poke(l);
 	spin_unlock_irqrestore(&l->lock, flags);
-	wait_event(l->waiters,
-		   READ_ONCE(l->control_state) == CONTROL_ANSWERED || !channel_is_open());
+	wait_event_timeout(l->waiters,
+			   READ_ONCE(l->control_state) == CONTROL_ANSWERED || !channel_is_open(),
+			   l->grouped ? GROUPED_PATIENCE : MAX_SCHEDULE_TIMEOUT);
 	spin_lock_irqsave(&l->lock, flags);
 	error = l->control_state == CONTROL_ANSWERED ? l->control_error : -ENOTCONN;
 	l->control_state = CONTROL_NONE;

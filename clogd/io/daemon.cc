@@ -510,6 +510,7 @@ std::string Daemon::map_of(const std::string& uuid) {
     auto it = cluster_.logs().find(uuid);
     if (it == cluster_.logs().end()) return json{{"ok", false}, {"error", no_such_log(uuid)}}.dump();
     const LogState& s = it->second->state();
+    if (s.params.groups()) return json{{"ok", false}, {"error", fmt::format("log '{}' is of the paths to an array: it has no regions", uuid)}}.dump();
     auto list = [](const RangeSet& set) {
         json a = json::array();
         for (const Range& r : set.ranges(proto::control::kMaxRanges)) a.push_back({r.start, r.count});

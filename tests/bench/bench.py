@@ -15,6 +15,7 @@ import sys
 import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
 from lab import *  # noqa: F403 - a story speaks the lab's language
+from multipath import *  # noqa: F403
 
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 SECONDS = int(os.environ.get("FIO_SECONDS", "6"))
@@ -487,11 +488,88 @@ def large(lab):
         n.run("dmsetup remove --retry big; dmsetup remove big0; dmsetup remove big1")
 
 
+def paths(lab):
+    """Our multipath target against the kernel's own: disks in memory, so that what the targets themselves cost is seen."""
+    node = lab.node(1)
+    node.run("modprobe -q dm-multipath")
+    disks = Paths(node)
+    kinds = {kind: Map(node, kind) for kind in NAMES}
+    seconds = max(2, SECONDS // 3)
+
+    def figure(path, jobs):
+        return [fio(node, path, depth, size=f"{SIZE_MIB}m", rw=rw, bs=bs, seconds=seconds)() for rw, bs, depth in jobs]
+    small = [(rw, "4k", depth) for rw in ("randread", "randwrite") for depth in (1, 16)]
+    jobs = [*small, ("write", "512k", 4)]
+    for mode in ("bio", "rq"):
+        for count in (1, 2):
+            samples = {}
+            for n in range(ROUNDS):
+                for kind, m in kinds.items():
+                    m.create(f"2 queue_mode {mode} 0 1 1 round-robin 0 {count} 0 {' '.join(disks.numbers[:count])}")
+                    samples.setdefault(kind, []).append(figure(m.path, jobs))
+                    m.remove()
+                if mode == "bio" and count == 1:
+                    node.run(f"dmsetup create --noudevsync plain --table '0 {SIZE_MIB * 2048} linear {disks.numbers[0]} 0'")
+                    samples.setdefault("linear", []).append(figure("/dev/mapper/plain", small))
+                    node.run("dmsetup remove --noudevsync --retry plain")
+            median = {kind: [statistics.median(round_[i] for round_ in rounds) for i in range(len(rounds[0]))] for kind, rounds in samples.items()}
+            for i, (rw, bs, depth) in enumerate(jobs):
+                what = f"{bs} {rw}, depth {depth}, {count} path(s), {mode}"
+                at_least(f"{what}: against the kernel's own target", median["ours"][i] / median["stock"][i], 1.0)
+                if "linear" in median and i < len(small):
+                    at_least(f"{what}: against a linear target", median["ours"][i] / median["linear"][i], 0.95)
+
+    say("one of two paths is slower by 100 ms")
+    node.run(f"modprobe -q dm-delay; dmsetup create --noudevsync slow --table '0 {SIZE_MIB * 2048} delay {disks.numbers[1]} 0 100'; dmsetup create --noudevsync quick --table '0 {SIZE_MIB * 2048} linear {disks.numbers[0]} 0'")
+    numbers = [node.run(f"dmsetup info -c --noheadings -o major,minor --separator : {name}").strip() for name in ("quick", "slow")]
+    rates = {}
+    for n in range(ROUNDS):
+        for kind, selector in (("stock", "service-time"), ("ours", "latency")):
+            m = kinds[kind]
+            m.create(f"2 queue_mode bio 0 1 1 {selector} 0 2 {1 if selector == 'service-time' else 0} {' '.join(number + (' 1' if selector == 'service-time' else '') for number in numbers)}")
+            rates.setdefault(kind, []).append(fio(node, m.path, 4, size=f"{SIZE_MIB}m", rw="randread", seconds=SECONDS)())
+            m.remove()
+    at_least("one of two paths slower by 100 ms, 4k randread, depth 4: `latency` against the kernel's `service-time`", statistics.median(rates["ours"]) / statistics.median(rates["stock"]), 1.1)
+    node.run("dmsetup remove --noudevsync --retry slow; dmsetup remove --noudevsync --retry quick")
+
+    say("256 maps of four paths")
+    slab = "awk '/^(Slab|Percpu)/ { kib += $2 } END { print kib }' /proc/meminfo"
+    line = "3 queue_mode bio force 0 1 1 round-robin 0 %d 0 %s"
+
+    def many(count):
+        table = f"0 {SIZE_MIB * 2048} {NAMES['ours']} " + line % (count, " ".join(disks.numbers[:count]))
+        before = int(node.run(f"sync; {slab}"))
+        node.run(f"for i in $(seq 256); do dmsetup create --noudevsync many$i --table '{table}'; done", timeout=600)
+        return int(node.run(slab)) - before
+
+    def none():
+        node.run("for i in $(seq 256); do dmsetup remove --noudevsync --retry many$i; done; sleep 2", timeout=600)
+    many(1)
+    none()
+    one = many(1)
+    none()
+    four = many(4)
+    result("memory of a path beyond the first of its map, histograms included", round((four - one) / (3 * 256), 1), "KiB", "-", None)
+    took = sorted(float(x) for x in node.run(f"""python3 - <<'X'
+import fcntl, struct, subprocess, time, ctypes
+for i in range(1, 21):
+    begin = time.monotonic()
+    subprocess.run(["dmsetup", "message", f"many{{i}}", "0", "add_path 1 {disks.numbers[0]}"], check=False)
+    with_it = time.monotonic() - begin
+    begin = time.monotonic()
+    subprocess.run(["dmsetup", "message", f"many{{i}}", "0", "reinstate_path {disks.numbers[0]}"], check=True)
+    print((with_it - (time.monotonic() - begin)) * 1000)
+X""").split())
+    at_most("adding a path among 1,024: time beyond that of a message that does nothing", round(statistics.median(took), 1), 10, "ms")
+    none()
+    node.run("rmmod dm_mpath scsi_debug")
+
+
 def tell(lab):
     os.makedirs(os.path.join(BUILD, "bench"), exist_ok=True)
     lab.start_cluster()
-    only = os.environ.get("ONLY", "counts,first_copy,large_copy,writes,deaths,large,target,failures").split(",")
-    for part in (counts, first_copy, large_copy, writes, deaths, large, target, failures):
+    only = os.environ.get("ONLY", "counts,first_copy,large_copy,writes,deaths,large,target,failures,paths").split(",")
+    for part in (counts, first_copy, large_copy, writes, deaths, large, target, failures, paths):
         if part.__name__ in only:
             say(f"--- {part.__name__}")
             part(lab)

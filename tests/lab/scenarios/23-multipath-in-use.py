@@ -148,6 +148,42 @@ def it_counts(one, paths):
     ours.remove()
 
 
+def it_asks_a_cluster(one, paths, mode):
+    say(f"the cluster is asked, and there is but one node, {mode}")
+    a, b = paths.numbers[:2]
+    line = f"{{}} queue_mode {mode} probe_interval_ms 200 group_prio 2,1 failback immediate cluster {{}} 0 2 1 round-robin 0 1 0 {a} round-robin 0 1 0 {b}"
+    ours = Map(one)
+    told = ours.create(line.format(10, "x" * 129))
+    expect(told and "128 characters" in told, f"a uuid that is too long: {told}")
+    expect(ours.create(line.format(10, "MPATH-one")) is None, "the table is refused")
+    expect("cluster MPATH-one" in one.run("dmsetup table ours"), one.run("dmsetup table ours"))
+
+    def agreed():
+        return next((log["groups"]["in_use"] for log in one.status()["logs"] if log["uuid"] == "MPATH-one" and log["phase"] == "active"), 0)
+
+    def both(group):
+        wait_for(f"group {group} to be used", lambda: ours.in_use() == group and agreed() == group)
+    one.run("rm -f /run/enough")
+    load = one.load("write", ours.path, seconds=300, until="/run/enough", depth=4, span_mib=8, verify=True, gently=True)
+    both(1)
+    paths.set("offline", 0)
+    both(2)
+    one.run(f"dmsetup reload ours --table '0 {SIZE_MIB * 2048} multipath-ext {line.format(10, 'MPATH-one')}' && dmsetup resume ours")
+    both(2)
+    paths.set("running", 0)
+    both(1)
+    one.kill_clogd()
+    paths.set("offline", 0)
+    wait_for("the other group to be used without a clogd", lambda: ours.in_use() == 2)
+    one.start_clogd("--transport solo")
+    both(2)
+    paths.set("running", 0)
+    both(1)
+    one.run("touch /run/enough")
+    one.expect(load(), f"writes all the time ({mode})")
+    ours.remove()
+
+
 def a_map_without_a_path_is_not_scanned(one, paths):
     say("udev does not wait for a map without a path")
     a = paths.numbers[0]
@@ -158,17 +194,25 @@ def a_map_without_a_path_is_not_scanned(one, paths):
     scan = f"udevadm trigger -c change {node} && udevadm settle -t 5"
     one.run(scan)
     link = f"/dev/disk/by-uuid/{one.run(f'blkid -o value -s UUID {node}').strip()}"
+
+    def told(message):
+        """And the event that follows it has gone to udev."""
+        events = lambda: int(one.run("dmsetup info -c --noheadings -o events ours"))  # noqa: E731
+        before = events()
+        expect(ours.message(message) == 0, message)
+        wait_for("the event", lambda: events() > before)
+
     for rule in (False, True):
         if rule:
             one.run(f"mkdir -p /run/udev/rules.d && cp {TOP}/ha-configs/udev/58-dm-mpath-ext.rules /run/udev/rules.d && udevadm control --reload && {scan}")
-        ours.message(f"fail_path {a}")
+        told(f"fail_path {a}")
         status, _ = one.run(scan, check=False)
         expect((status == 0) == rule, "udev waits for a map without a path" if rule else "udev does not even wait without the rule: nothing is shown")
-        ours.message(f"reinstate_path {a}")
+        told(f"reinstate_path {a}")
         one.run("udevadm settle -t 60")
         expect(one.run(f"readlink -f {link}").strip() == node, f"{link} is gone")
-        told = one.run(f"udevadm info {node}")
-        expect("DISABLE_OTHER_RULES_FLAG=1" not in told and "DM_NOSCAN=1" not in told, f"the map has a path and is not scanned: {told}")
+        known = one.run(f"udevadm info {node}")
+        expect("DISABLE_OTHER_RULES_FLAG=1" not in known and "DM_NOSCAN=1" not in known, f"the map has a path and is not scanned: {known}")
     ours.remove()
 
 
@@ -182,6 +226,11 @@ def tell(lab):
     what_waits_is_bounded(one, paths)
     it_counts(one, paths)
     a_map_without_a_path_is_not_scanned(one, paths)
+    one.use_our_mirror()
+    one.start_clogd("--transport solo")
+    for mode in ("rq", "bio"):
+        it_asks_a_cluster(one, paths, mode)
+    one.kill_clogd("TERM")
     one.run("rmmod dm_mpath")
 
 

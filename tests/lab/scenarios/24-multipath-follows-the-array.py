@@ -6,12 +6,37 @@
                                  group 2 ── port two ──┴─ a disk in memory (the kernel's own target, tcm_loop, ALUA)
 
 The ports swap under load, one goes on standby, a path to a standby port that had failed is known to be there again, and to switch groups makes
-the port ready (STPG).
+the port ready (STPG). A persistent reservation holds on both.
 """
 import sys
 sys.path.insert(0, __file__.rsplit("/", 2)[0])
 from lab import *  # noqa: F403 - a story speaks the lab's language
 from multipath import *  # noqa: F403
+
+def reserve(one, ours, *calls):
+    """IOC_PR_ calls: number and structure."""
+    one.run(f"""python3 - <<'X'
+import fcntl, os, struct
+device = os.open("{ours.path}", os.O_RDWR)
+for number, layout, values in {calls}:
+    fcntl.ioctl(device, number, struct.pack(layout, *values))
+X""")
+
+
+def reservations(one, ours, array):
+    say("a persistent reservation holds on every path")
+    register, take, release, key, kind = 0x401870C8, 0x401070C9, 0x401070CA, 0x7A3C, 4  # kind 4: only who is registered may read or write
+    reserve(one, ours, (register, "QQII", (0, key, 0, 0)), (take, "QII", (key, kind, 0)))
+    told = one.run(f"cat {array.disk}/pr/res_pr_registered_i_pts")
+    expect(told.count("naa.500100000000010") == 2, f"not both paths are registered: {told}")
+    for group in (2, 1):
+        ours.message(f"switch_group {group}")
+        one.run(f"timeout 60 dd if=/dev/zero of={ours.path} bs=4k count=4 oflag=direct 2>&1")
+        expect(ours.in_use() == group and ours.states() == ["active"] * 2, ours.ask("explain"))
+    reserve(one, ours, (release, "QII", (key, kind, 0)), (register, "QQII", (key, 0, 0, 0)))
+    told = one.run(f"cat {array.disk}/pr/res_pr_registered_i_pts")
+    expect("naa.500100000000010" not in told, f"a path is still registered: {told}")
+
 
 def tell(lab):
     one = lab.node(1)
@@ -53,6 +78,7 @@ def tell(lab):
     ours.message("switch_group 1")
     one.run(f"timeout 60 dd if={ours.path} of=/dev/null bs=4k count=4 iflag=direct 2>&1")
     expect(ours.in_use() == 1 and array.states()[0] == OPTIMIZED, f"the ports have states {array.states()}: {ours.ask('explain')}")
+    reservations(one, ours, array)
     ours.remove()
     one.run("rmmod dm_mpath")
     array.remove()
