@@ -97,7 +97,7 @@ struct mpath_path {
 	struct delayed_work probe, ramp;
 	struct work_struct probed;
 	blk_status_t probe_status;
-	u32 probe_delay_ms; /* of the last try; 0: none since it was well */
+	u32 probe_delay_ms;    /* of the last try; 0: none since it was well */
 	struct list_head list; /* of the group, as the table has it */
 };
 

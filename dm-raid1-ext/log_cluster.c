@@ -18,7 +18,7 @@
 
 #define DM_MSG_PREFIX "log-cluster"
 #define GROUPED_PATIENCE (2 * HZ) /* paths come and go also where the daemon hangs */
-#define LOCK_BREATH 4096 /* regions after which the lock is let go for a moment */
+#define LOCK_BREATH 4096	  /* regions after which the lock is let go for a moment */
 
 static struct dm_dirty_log_type cluster_type;
 

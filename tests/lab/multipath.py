@@ -41,7 +41,7 @@ class Array:
         self.node = node
         self.core = f"{TARGET}/core/{'iblock' if device else 'rd_mcp'}_0"
         self.disk = f"{self.core}/disk"
-        node.run(f"modprobe -qa target_core_mod target_core_iblock tcm_loop sd_mod scsi_dh_alua; mkdir -p {self.disk} && "
+        node.run(f"modprobe -qa target_core_mod target_core_iblock tcm_loop sd_mod scsi_dh_alua; mkdir -p {self.disk} /var/target/pr && "
                  f"echo {f'udev_path={device}' if device else f'rd_pages={SIZE_MIB * 256}'} > {self.disk}/control && echo 1 > {self.disk}/enable && "
                  f"echo 7a3c9d1e > {self.disk}/wwn/vpd_unit_serial")  # without one it tells nothing of its ports
         for i, port in enumerate(PORTS):

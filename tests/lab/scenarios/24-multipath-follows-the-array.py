@@ -19,7 +19,11 @@ def reserve(one, ours, *calls):
 import fcntl, os, struct
 device = os.open("{ours.path}", os.O_RDWR)
 for number, layout, values in {calls}:
-    fcntl.ioctl(device, number, struct.pack(layout, *values))
+    for _ in range(3):  # a unit attention is told once on each path
+        status = fcntl.ioctl(device, number, bytearray(struct.pack(layout, *values)))
+        if status == 0:
+            break
+    assert status == 0, f"{{number:#x}}: {{status}}"
 X""")
 
 

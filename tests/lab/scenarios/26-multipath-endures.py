@@ -57,7 +57,7 @@ def all_go(one, paths):
 
 def cycles(one, paths, count):
     line = f"0 {SIZE_MIB * 2048} {NAMES['ours']} 1 queue_if_no_path 0 2 1 round-robin 0 2 0 {' '.join(paths.numbers[:2])} latency 0 2 0 {' '.join(paths.numbers[2:])}"
-    one.run(f"for i in $(seq {count}); do dmsetup create --noudevsync many --table '{line}' && dd if=/dev/mapper/many of=/dev/null bs=4k count=1 iflag=direct 2> /dev/null && "
+    one.run(f"for i in $(seq {count}); do dmsetup create --noudevsync many --table '{line}' && dd if=/dev/$(dmsetup info -c --noheadings -o blkdevname many) of=/dev/null bs=4k count=1 iflag=direct 2> /dev/null && "
             "dmsetup message many 0 stats on > /dev/null && dmsetup remove --noudevsync --retry many || exit 1; done", timeout=max(300, count * 3))
 
 
