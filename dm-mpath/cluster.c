@@ -194,7 +194,7 @@ static void move(struct mpath *m, struct group *group)
 /* It would rather use this group. */
 void cluster_ask(struct mpath *m, struct group *group)
 {
-	if (may(m, group) && (group != m->current_group || m->guest))
+	if (!m->apart && may(m, group) && (group != m->current_group || m->guest))
 		move(m, group);
 }
 

@@ -147,6 +147,8 @@ static void done(struct mpath_path *path, bool failed, bool later)
 	if (failed && m->current_group == path->group) {
 		DMERR("%s: path %s could not be made ready", map_name(m), path->dev->name);
 		WRITE_ONCE(m->current_group, NULL);
+		if (m->log) /* also where no I/O comes: others may wait for the outcome */
+			mod_delayed_work(mpath_wq, &m->cluster_work, 0);
 	} else if (!failed && m->readiness != READY_WANTED) {
 		path->group->bypassed = false;
 		cluster_reach(path->group);

@@ -152,11 +152,12 @@ void probes_end(struct mpath *m)
 	struct group *group;
 
 	probes_stop(m);
-	cancel_delayed_work_sync(&m->fail_back);
 	wait_event(m->initialised, !READ_ONCE(m->probes));
 	list_for_each_entry(group, &m->groups, list)
 		list_for_each_entry(path, &group->all, list) {
 			flush_work(&path->probed);
 			cancel_delayed_work_sync(&path->ramp);
 		}
+	/* A path that has just returned may have asked for one. */
+	cancel_delayed_work_sync(&m->fail_back);
 }

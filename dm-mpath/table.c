@@ -344,6 +344,8 @@ void mpath_destroy(struct mpath *m)
 	struct group *group, *tmp;
 
 	cluster_close(m);
+	/* The last handler may have asked for one when it ended. */
+	cancel_delayed_work_sync(&m->fail_back);
 	list_for_each_entry_safe(group, tmp, &m->groups, list)
 		group_free(group);
 	members_forget(m);

@@ -143,7 +143,7 @@ static inline enum grouping_answer grouping_ask(struct grouping *g, clog_u32 gro
 	return grouping_decided(g) ? GROUPING_GUEST : GROUPING_WAIT;
 }
 
-/* GROUP. False: nonsense, nothing changed. */
+/* GROUP. False: nonsense, nothing changed. There may be something to tell. */
 static inline bool grouping_take(struct grouping *g, clog_u32 value, clog_u32 turn)
 {
 	clog_u32 in_use = value & CLOG_GROUP_NONE;
@@ -164,6 +164,9 @@ static inline bool grouping_take(struct grouping *g, clog_u32 value, clog_u32 tu
 	g->granted = granted;
 	g->busy = value & CLOG_GROUP_BUSY;
 	g->heard = (clog_u16)(value >> CLOG_GROUP_HEARD_SHIFT);
+	/* It was granted when something else had already been said, which is yet to be heard. */
+	if (granted != CLOG_GROUP_NONE && (g->wants != granted || !(g->reach & 1u << granted)))
+		grouping_end(g, granted, CLOG_SWITCH_DECLINED);
 	return true;
 }
 

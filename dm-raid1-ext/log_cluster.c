@@ -295,7 +295,7 @@ static bool take_group(struct cluster_log *l, const struct clog_frame *f)
 
 	spin_lock_irqsave(&l->lock, flags);
 	ok = l->grouped && (!l->live || grouping_take(&l->grouping, f->value, f->serial));
-	if (ok && l->grouping.say)
+	if (ok && (l->grouping.say || l->grouping.say_switched))
 		channel_poke(l);
 	spin_unlock_irqrestore(&l->lock, flags);
 	return ok;

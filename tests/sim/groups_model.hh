@@ -72,7 +72,7 @@ class GroupsMap final : public Kernel {
             lease_until_ = host_.now_us() + t.serial * 1000;
         } else if (t.type == CLOG_GROUP && live_) {
             if (!grouping_take(&grouping_, t.value, t.serial)) host_.broken("GROUP that makes no sense");
-            if (grouping_.say) poke();
+            if (grouping_.say || grouping_.say_switched) poke();
         }
         look();
     }

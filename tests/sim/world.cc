@@ -952,6 +952,7 @@ class World final : public KernelHost {
             agreed = &node->cluster->logs().at(m.uuid)->state().groups;
             if (map.current() != agreed->in_use) return fmt::format("node {} uses group {}, the cluster group {}", id, map.current(), agreed->in_use);
         }
+        if (agreed->holder) return fmt::format("node {} is to switch the array", agreed->holder);
         if (agreed->in_use != m.array) return fmt::format("the array serves by group {}, the cluster uses {}", m.array, agreed->in_use);
         if (!odd_habits_ && m.habits.fails_back && agreed->in_use != 0) return fmt::format("group {} is still in use, and everybody wants 0", agreed->in_use);
         return {};
@@ -1132,7 +1133,10 @@ class World final : public KernelHost {
                     why = fmt::format("node {}: {} request(s) still wait", id, node->logs[i].kernel->in_flight());
             }
         for (size_t i = 0; i < mirrors_.size() && why.empty(); ++i)
-            if (!mirrors_[i].habits.order.empty()) why = array_trouble(mirrors_[i], i);
+            if (!mirrors_[i].habits.order.empty()) {
+                why = array_trouble(mirrors_[i], i);
+                if (!why.empty() && tries < 50) fail("an array does not come to rest: " + why);
+            }
         if (!why.empty()) {
             if (tries == 0) describe_all();
             if (tries == 0) fail("it never came into sync: " + why);

@@ -194,3 +194,17 @@ TEST(Grouping, WhatIsNotWantedAnyMoreIsGivenBack) {
     EXPECT_EQ(g.how, CLOG_SWITCH_DECLINED);
     EXPECT_FALSE(grouping_take(&g, 40, 5)) << "no such group";
 }
+
+TEST(Grouping, AGrantThatComesTooLateIsGivenBack) {
+    grouping g{};
+    bool tell = false;
+    grouping_reset(&g, 0);
+    grouping_reach(&g, 0, true);
+    grouping_reach(&g, 1, true);
+    grouping_ask(&g, 1, &tell);
+    grouping_reach(&g, 1, false);  // while the grant is on its way
+    ASSERT_TRUE(grouping_take(&g, 0u | 1u << CLOG_GROUP_GRANTED_SHIFT | CLOG_GROUP_BUSY, 4));
+    EXPECT_TRUE(g.say_switched);
+    EXPECT_EQ(g.how, CLOG_SWITCH_DECLINED);
+    EXPECT_FALSE(grouping_granted(&g, 1));
+}
