@@ -30,7 +30,7 @@ int cluster_open(struct mpath *m)
 	struct group *group;
 
 	list_for_each_entry(group, &m->groups, list)
-		if (group->shared >= CLUSTER_GROUPS) {
+		if (group->shared >= CLOG_GROUPS_MAX) {
 			m->ti->error = "a cluster shares at most 32 priority groups";
 			return -EINVAL;
 		}
@@ -211,9 +211,7 @@ void cluster_look(struct work_struct *work)
 	}
 	mine = granted(m);
 	theirs = cluster_group(m);
-	if (mine && !can_be_used(mine))
-		cluster_reach(mine);
-	else if (mine && (mine != m->current_group || m->readiness == READY))
+	if (mine && (mine != m->current_group || m->readiness == READY))
 		move(m, mine);
 	else if (!mine && theirs && (theirs != m->current_group || m->guest))
 		move(m, theirs);

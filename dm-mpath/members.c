@@ -252,7 +252,7 @@ int members_add(struct mpath *m, unsigned int argc, char **argv)
 		return refuse(m, "add_path",
 			      "the group must be one of the map's, or the number after the last");
 	another = number > m->nr_groups;
-	if (another && m->log && free_number(m) >= CLUSTER_GROUPS)
+	if (another && m->log && free_number(m) >= CLOG_GROUPS_MAX)
 		return refuse(m, "add_path", "a cluster shares at most 32 priority groups");
 	group = another ? new_group(m) : group_numbered(m, number);
 	path = group ? path_make(group) : NULL;

@@ -47,12 +47,12 @@
 #include "compat/compat.h"
 #include "path.h"
 #include "select.h"
+#include "../proto/channel.h"
 
 #define DM_MSG_PREFIX "mpath"
 
 #define INIT_DELAY_DEFAULT_MS 2000
 #define NO_TIMEOUT U32_MAX
-#define CLUSTER_GROUPS 32 /* as proto/channel.h has it */
 #define PROBE_MS 1000
 #define INIT_DELAY_UNSET U32_MAX /* then 2 s, and the status does not name it */
 

@@ -27,6 +27,7 @@ typedef __u16 clog_u16;
 typedef __u32 clog_u32;
 #else
 #include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 typedef uint8_t clog_u8;
 typedef uint16_t clog_u16;

@@ -516,8 +516,7 @@ void Log::form_from_memory() {
         refused(why);
         return;
     }
-    if (params_.groups()) s.legs = {};
-    else if (s.legs.degraded()) s.missed.add(trusted ? missed : all);
+    if (s.legs.degraded()) s.missed.add(trusted ? missed : all);
     else s.raw.add(missed);  // another table: what some leg missed is copied from the first
     s.torn.remove(s.raw);
     MemberState& me = s.members[cfg.self];
@@ -895,8 +894,8 @@ void Log::apply_attach(NodeId node, const wire::Attach& a) {
     };
     wire::Params theirs = a.params, ours = state_.params;
     if (theirs.groups() != ours.groups()) {
-        refuse(fmt::format("node {} uses this uuid for {}, the other nodes use it for {}: give each a uuid of its own", node,
-                           theirs.groups() ? "the paths of an array" : "a mirror", ours.groups() ? "the paths of an array" : "a mirror"));
+        auto kind = [](const wire::Params& p) { return p.groups() ? "the paths of an array" : "a mirror"; };
+        refuse(fmt::format("node {} uses this uuid for {}, the other nodes use it for {}: give each a uuid of its own", node, kind(theirs), kind(ours)));
         return;
     }
     theirs.sync_mode = ours.sync_mode = 0;

@@ -65,6 +65,10 @@ struct ChannelDevice::Impl : std::enable_shared_from_this<ChannelDevice::Impl> {
             at += f.bytes;
         }
     }
+    const std::string* uuid_of(const clog_frame& f) const {  // nullptr: no log that was created
+        auto it = logs.find(f.log);
+        return it == logs.end() ? nullptr : &it->second;
+    }
     void frame(const clog_frame& f, const uint8_t* items) {
         switch (f.type) {
             case CLOG_HELLO:
@@ -92,14 +96,14 @@ struct ChannelDevice::Impl : std::enable_shared_from_this<ChannelDevice::Impl> {
             case CLOG_LEGS_RESTORE: legs(f, ev::KernelLegs::restore); return;
             case CLOG_FOLLOWS: legs(f, ev::KernelLegs::follows); return;
             case CLOG_RATE:
-                if (auto it = logs.find(f.log); it != logs.end()) on_event(ev::Rate{it->second, f.value});
+                if (const std::string* uuid = uuid_of(f)) on_event(ev::Rate{*uuid, f.value});
                 return;
             case CLOG_GROUPS:
-                if (auto it = logs.find(f.log); it != logs.end())
-                    on_event(ev::Groups{it->second, {f.value, static_cast<uint8_t>(f.serial & CLOG_GROUP_NONE), static_cast<uint16_t>(f.serial >> CLOG_GROUPS_SAID_SHIFT)}});
+                if (const std::string* uuid = uuid_of(f))
+                    on_event(ev::Groups{*uuid, {f.value, static_cast<uint8_t>(f.serial & CLOG_GROUP_NONE), static_cast<uint16_t>(f.serial >> CLOG_GROUPS_SAID_SHIFT)}});
                 return;
             case CLOG_SWITCHED:
-                if (auto it = logs.find(f.log); it != logs.end()) on_event(ev::Switched{it->second, f.serial, static_cast<uint8_t>(std::min(f.value, CLOG_SWITCH_DECLINED))});
+                if (const std::string* uuid = uuid_of(f)) on_event(ev::Switched{*uuid, f.serial, static_cast<uint8_t>(std::min(f.value, CLOG_SWITCH_DECLINED))});
                 return;
             case CLOG_HELD: regions(f, items, f.value ? ev::Regions::held : ev::Regions::held_end); return;
             default: log(out::Level::warning, fmt::format("ignored a frame of type {} of the kernel's channel", f.type));
@@ -117,11 +121,11 @@ struct ChannelDevice::Impl : std::enable_shared_from_this<ChannelDevice::Impl> {
         call(f, Request::ctr, Bytes(ctr.begin(), ctr.end()));
     }
     void call(const clog_frame& f, Request type, Bytes data = {}) {
-        auto it = logs.find(f.log);
-        if (it == logs.end()) return;
+        const std::string* uuid = uuid_of(f);
+        if (!uuid) return;
         proto::ulog::Call c;
         c.luid = f.log;
-        c.uuid = it->second;
+        c.uuid = *uuid;
         c.seq = f.serial;
         c.type = type;
         c.data = std::move(data);
@@ -139,13 +143,12 @@ struct ChannelDevice::Impl : std::enable_shared_from_this<ChannelDevice::Impl> {
     }
     static uint8_t leg_count(uint32_t legs) { return legs >= 2 && legs <= proto::kMaxLegs ? static_cast<uint8_t>(legs) : uint8_t{0}; }
     void legs(const clog_frame& f, ev::KernelLegs::What what) {
-        auto it = logs.find(f.log);
-        if (it != logs.end()) on_event(ev::KernelLegs{f.log, it->second, what, static_cast<uint16_t>(f.value & CLOG_LEGS_MASK), f.serial});
+        if (const std::string* uuid = uuid_of(f)) on_event(ev::KernelLegs{f.log, *uuid, what, static_cast<uint16_t>(f.value & CLOG_LEGS_MASK), f.serial});
     }
     void regions(const clog_frame& f, const uint8_t* items, ev::Regions::What what) {
-        auto it = logs.find(f.log);
-        if (it == logs.end() || f.bytes != sizeof f + f.count * sizeof(clog_range)) return;
-        ev::Regions e{f.log, it->second, what, {}};
+        const std::string* uuid = uuid_of(f);
+        if (!uuid || f.bytes != sizeof f + f.count * sizeof(clog_range)) return;
+        ev::Regions e{f.log, *uuid, what, {}};
         for (size_t i = 0; i < f.count; ++i) {
             clog_range r;
             std::memcpy(&r, items + i * sizeof r, sizeof r);

@@ -551,7 +551,7 @@ def paths(lab):
     four = many(4)
     result("memory of a path beyond the first of its map, histograms included", round((four - one) / (3 * 256), 1), "KiB", "-", None)
     took = sorted(float(x) for x in node.run(f"""python3 - <<'X'
-import fcntl, struct, subprocess, time, ctypes
+import subprocess, time
 for i in range(1, 21):
     begin = time.monotonic()
     subprocess.run(["dmsetup", "message", f"many{{i}}", "0", "add_path 1 {disks.numbers[0]}"], check=False)

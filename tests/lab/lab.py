@@ -371,6 +371,16 @@ class Node:
             return found
         return figures
 
+    def keep_writing(self, device, **options):
+        """Writes that are verified; the returned function ends them, and gives their figures if none was lost."""
+        self.run("rm -f /run/enough")
+        load = self.load("write", device, **{"seconds": 600, "until": "/run/enough", "depth": 4, "span_mib": 8, "verify": True, **options})
+
+        def enough(what):
+            self.run("touch /run/enough")
+            return self.expect(load(), what)
+        return enough
+
     # -- cluster ---------------------------------------------------------------------------------------------------------------
     def start_corosync(self):
         nodes = "".join(f"  node {{ nodeid: {n.number} name: node{n.number} ring0_addr: 10.77.0.{n.number} }}\n".replace(" name", "\n    name")
@@ -394,6 +404,10 @@ class Node:
         self.run(f"{load} add_host={count} delay=0 {options}")
         return wait_for("the disks in memory", lambda: (found := self.run("ls -d /sys/bus/pseudo/drivers/scsi_debug/adapter*/host*/target*/*/block/* 2>/dev/null; true").split())
                         and len(found) == count and [f.rsplit("/", 1)[1] for f in found])
+
+    def use_guest_packages(self):
+        """What tests/install-deps.sh keeps from the host: multipath-tools, open-iscsi, libvirt."""
+        self.run(f"tar -C {BUILD}/lab/guest -cf - . | tar -C / --keep-directory-symlink -xf - && ldconfig && udevadm control --reload")
 
     def start_clogd(self, options=""):
         self.run(f"setsid {BUILD}/bin/clogd -f {options} > /dev/ttyS1 2>&1 < /dev/null & for i in $(seq 200); do {BUILD}/bin/clogctl version > /dev/null 2>&1 && break; sleep 0.1; done")

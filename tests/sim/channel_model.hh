@@ -9,22 +9,14 @@
 #include "dm-raid1-ext/agreement.h"
 #include "dm-raid1-ext/picture.h"
 #include "dm-raid1-ext/region.h"
-#include "tests/sim/kernel_model.hh"
+#include "tests/sim/channel_kernel.hh"
 
 namespace sim {
 
-class ChannelMirror final : public Kernel {
+class ChannelMirror final : public ChannelKernel {
   public:
     ChannelMirror(KernelHost& host, NodeId node, size_t index, std::string uuid, std::string ctr, uint32_t regions, uint32_t legs, uint32_t id, uint64_t idle_us)
-        : host_(host),
-          node_(node),
-          index_(index),
-          uuid_(std::move(uuid)),
-          ctr_(std::move(ctr)),
-          id_(id),
-          idle_us_(idle_us),
-          flags_(regions),
-          pending_((picture_chunks(regions) + 31) / 32) {
+        : ChannelKernel(host, node, index, std::move(uuid), std::move(ctr), id), idle_us_(idle_us), flags_(regions), pending_((picture_chunks(regions) + 31) / 32) {
         picture_.regions = regions;
         picture_.flags = flags_.data();
         picture_.pending = pending_.data();
@@ -32,11 +24,9 @@ class ChannelMirror final : public Kernel {
         agreement_reset(&told_legs_, legs);
         agreed_ = told_legs_;
     }
-    ~ChannelMirror() override { *alive_ = false; }
 
     void activate() override {
-        live_ = say_create_ = say_resume_ = true;
-        poke();
+        begin();
         sweep();
     }
     void submit(Bio bio) override {
@@ -63,26 +53,12 @@ class ChannelMirror final : public Kernel {
         wake();
     }
     bool active() const override { return live_ && !leaving_; }
-    bool live() const override { return live_; }
     uint32_t in_flight() const override { return outstanding_; }
-    const std::string& uuid() const override { return uuid_; }
-    const std::string& ctr() const override { return ctr_; }
 
     // ---- the channel
     // What a read of the device would bring next; empty: nothing.
     std::vector<clogd::Event> compose() override {
-        if (say_create_) {
-            say_create_ = false;
-            std::vector<clogd::Event> out;
-            if (told_once_ && live_) out.push_back(found());
-            told_once_ = true;
-            out.push_back(call(Request::ctr, Bytes(ctr_.begin(), ctr_.end())));
-            return out;
-        }
-        if (say_resume_) {
-            say_resume_ = false;
-            return {call(Request::resume, {})};
-        }
+        if (auto first = compose_beginning(static_cast<uint8_t>(told_legs_.legs)); !first.empty()) return first;
         if (say_follows_) {
             say_follows_ = false;
             return {legs_event(clogd::ev::KernelLegs::follows, 0, agreed_.epoch)};
@@ -99,12 +75,7 @@ class ChannelMirror final : public Kernel {
         clog_range ranges[PICTURE_CHUNK / 2];
         clog_u16 type = 0;
         clog_u32 more = 0, count = picture_tell(&picture_, &type, &more, ranges);
-        if (!type && say_suspend_) {
-            say_suspend_ = false;
-            suspend_asked_ = true;
-            return {call(Request::postsuspend, {})};
-        }
-        if (!type) return {};
+        if (!type) return compose_end();
         clogd::ev::Regions e{id_, uuid_, {}, {}};
         switch (type) {
             case CLOG_MARK: e.what = clogd::ev::Regions::mark; break;
@@ -129,11 +100,9 @@ class ChannelMirror final : public Kernel {
     void tell(const clogd::out::Tell& t) override {
         if (t.log != id_) return;
         if (t.type == CLOG_STATE) {
-            const bool had = active_ && host_.now_us() < lease_until_;
-            active_ = t.value & CLOG_STATE_ACTIVE;
-            if (!had && active_) ++lapses_;
+            if (!has_lease() && t.value & CLOG_STATE_ACTIVE) ++lapses_;
             primary_only_ = t.value & CLOG_STATE_PRIMARY_ONLY;
-            lease_until_ = host_.now_us() + t.serial * 1000;
+            take_lease(t);
         } else if (t.type == CLOG_LEGS) {
             if (!live_) return;
             if (!agreement_take(&told_legs_, t.value, t.serial)) host_.broken("LEGS that make no sense");
@@ -153,17 +122,15 @@ class ChannelMirror final : public Kernel {
         wake();
     }
     void daemon_left() override {
-        say_create_ = true;
-        say_resume_ = live_;
+        tell_new_daemon();
         failed_told_ = 0;
-        if (std::exchange(suspend_asked_, false)) say_suspend_ = true;
         if (live_) picture_tell_held(&picture_);
         picture_tell_again(&picture_, 0, picture_.regions);
     }
 
     void reply(const proto::ulog::Reply& r) override {
-        if (r.type != Request::postsuspend || !std::exchange(suspend_asked_, false)) return;
-        active_ = live_ = say_resume_ = say_follows_ = false;
+        if (!suspended_by(r)) return;
+        say_follows_ = false;
         picture_reset(&picture_);
         agreement_reset(&told_legs_, told_legs_.legs);
         legs_news_ = true;
@@ -171,8 +138,7 @@ class ChannelMirror final : public Kernel {
         wake();
         host_.after(300'000, guard([this] {
                         leaving_ = false;
-                        live_ = say_resume_ = true;
-                        poke();
+                        go_on();
                     }));
     }
     void leave() override {
@@ -210,25 +176,8 @@ class ChannelMirror final : public Kernel {
         std::deque<Bio> waiting;
     };
 
-    bool may_begin() const { return active_ && host_.now_us() < lease_until_ && told_legs_.told; }
-    void poke() { host_.channel_poke(node_, index_); }
-    clogd::ev::Call call(Request type, Bytes data) {
-        proto::ulog::Call c;
-        c.luid = id_;
-        c.uuid = uuid_;
-        c.seq = ++serial_;
-        c.type = type;
-        c.data = std::move(data);
-        c.channel = true;
-        c.legs = type == Request::resume ? static_cast<uint8_t>(told_legs_.legs) : uint8_t{0};
-        return {c};
-    }
+    bool may_begin() const { return has_lease() && told_legs_.told; }
     clogd::ev::KernelLegs legs_event(clogd::ev::KernelLegs::What what, uint32_t legs, uint32_t epoch) { return {id_, uuid_, what, static_cast<uint16_t>(legs), epoch}; }
-    std::function<void()> guard(std::function<void()> f) {
-        return [alive = alive_, f = std::move(f)] {
-            if (*alive) f();
-        };
-    }
     void finish(const Bio& bio, uint64_t value) {
         --outstanding_;
         host_.bio_done(node_, bio, value);
@@ -249,13 +198,13 @@ class ChannelMirror final : public Kernel {
         entry(bio).used = host_.now_us();
         Write w{bio, agreement_word(&told_legs_), 0, 0, lapses_};
         w.sent = word_written(w.word);
-        host_.leg_write(node_, bio, w.sent, [alive = alive_, this, w](uint32_t failed) mutable {
-            if (!*alive) return;
-            w.failed = failed;
-            if (!failed && !(word_needed(w.word) & ~w.sent)) leave_region(w.bio), finish(w.bio, 0);
-            else undecided_.push_back(w);
-            wake();
-        });
+        host_.leg_write(node_, bio, w.sent, guard([this, w](uint32_t failed) {
+                            Write ended = w;
+                            ended.failed = failed;
+                            if (!failed && !(word_needed(w.word) & ~w.sent)) leave_region(w.bio), finish(w.bio, 0);
+                            else undecided_.push_back(ended);
+                            wake();
+                        }));
     }
     void leave_region(const Bio& bio) { region_leave(&entry(bio).r); }
     void start_over(const Bio& bio) {
@@ -417,13 +366,7 @@ class ChannelMirror final : public Kernel {
                     }));
     }
 
-    KernelHost& host_;
-    NodeId node_;
-    size_t index_;
-    std::string uuid_, ctr_;
-    uint32_t id_, serial_ = 0;
     uint64_t idle_us_;
-    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
     std::vector<unsigned char> flags_;
     std::vector<clog_u32> pending_;
     picture picture_{};
@@ -432,9 +375,8 @@ class ChannelMirror final : public Kernel {
     std::deque<Write> undecided_;
     agreement told_legs_{}, agreed_{};
     uint32_t legs_failed_ = 0, failed_told_ = 0, legs_forced_ = 0, legs_restore_ = 0, retry_ = 0;
-    bool legs_news_ = false, say_follows_ = false, say_suspend_ = false, suspend_asked_ = false, leaving_ = false;
-    bool live_ = false, say_create_ = false, say_resume_ = false, told_once_ = false, active_ = false, primary_only_ = false, busy_ = false;
-    uint64_t lease_until_ = 0;
+    bool legs_news_ = false, say_follows_ = false, leaving_ = false;
+    bool primary_only_ = false, busy_ = false;
     uint32_t outstanding_ = 0, lapses_ = 0;
 };
 

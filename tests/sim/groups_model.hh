@@ -7,7 +7,7 @@
 
 #include "clogd/core/event.hh"
 #include "dm-raid1-ext/grouping.h"
-#include "tests/sim/kernel_model.hh"
+#include "tests/sim/channel_kernel.hh"
 
 namespace sim {
 
@@ -17,25 +17,20 @@ struct MapHabits {
     bool fails_back = true;
 };
 
-class GroupsMap final : public Kernel {
+class GroupsMap final : public ChannelKernel {
   public:
     GroupsMap(KernelHost& host, NodeId node, size_t index, std::string uuid, uint32_t id, MapHabits habits, uint16_t said)
-        : host_(host), node_(node), index_(index), uuid_(std::move(uuid)), id_(id), habits_(std::move(habits)), said_(said) {
+        : ChannelKernel(host, node, index, std::move(uuid), "1024 groups", id), habits_(std::move(habits)), said_(said) {
         for (uint32_t g = 0; g < habits_.groups; ++g) grouping_.reach |= 1u << g;
         grouping_reset(&grouping_, said_);
     }
-    ~GroupsMap() override { *alive_ = false; }
-
     void activate() override {
-        live_ = say_create_ = say_resume_ = true;
-        poke();
+        begin();
         look_again();
     }
     void submit(Bio) override {}
     bool active() const override { return live_; }
-    uint32_t in_flight() const override { return current_ != grouping_.in_use || activating_; }
-    const std::string& uuid() const override { return uuid_; }
-    const std::string& ctr() const override { return ctr_; }
+    uint32_t in_flight() const override { return 0; }
     uint32_t current() const { return current_; }
     bool reaches(uint32_t group) const { return grouping_.reach >> group & 1; }
 
@@ -49,27 +44,15 @@ class GroupsMap final : public Kernel {
 
     // ---- the channel
     std::vector<clogd::Event> compose() override {
-        if (std::exchange(say_create_, false)) {
-            std::vector<clogd::Event> out;
-            if (told_once_ && live_) out.push_back(found());
-            told_once_ = true;
-            out.push_back(call(Request::ctr, Bytes(ctr_.begin(), ctr_.end())));
-            return out;
-        }
-        if (std::exchange(say_resume_, false)) return {call(Request::resume, {})};
+        if (auto first = compose_beginning(); !first.empty()) return first;
         if (live_ && std::exchange(grouping_.say, false)) return {clogd::ev::Groups{uuid_, {grouping_.reach, static_cast<uint8_t>(grouping_.wants), grouping_.said}}};
         if (live_ && std::exchange(grouping_.say_switched, false)) return {clogd::ev::Switched{uuid_, grouping_.turn, static_cast<uint8_t>(grouping_.how)}};
-        if (std::exchange(say_suspend_, false)) {
-            suspend_asked_ = true;
-            return {call(Request::postsuspend, {})};
-        }
-        return {};
+        return compose_end();
     }
     void tell(const clogd::out::Tell& t) override {
         if (t.log != id_) return;
         if (t.type == CLOG_STATE) {
-            active_ = t.value & CLOG_STATE_ACTIVE;
-            lease_until_ = host_.now_us() + t.serial * 1000;
+            take_lease(t);
         } else if (t.type == CLOG_GROUP && live_) {
             if (!grouping_take(&grouping_, t.value, t.serial)) host_.broken("GROUP that makes no sense");
             if (grouping_.say || grouping_.say_switched) poke();
@@ -77,19 +60,13 @@ class GroupsMap final : public Kernel {
         look();
     }
     void daemon_left() override {
-        say_create_ = true;
-        say_resume_ = live_;
+        tell_new_daemon();
         grouping_say_again(&grouping_);
-        if (std::exchange(suspend_asked_, false)) say_suspend_ = true;
     }
     void reply(const proto::ulog::Reply& r) override {
-        if (r.type != Request::postsuspend || !std::exchange(suspend_asked_, false)) return;
+        if (!suspended_by(r)) return;
         grouping_reset(&grouping_, said_ += 100);
-        active_ = live_ = say_resume_ = false;
-        host_.after(100'000, guard([this] {
-                        live_ = say_resume_ = true;
-                        poke();
-                    }));
+        host_.after(100'000, guard([this] { go_on(); }));
     }
     void leave() override {
         if (!live_ || activating_ || say_suspend_ || suspend_asked_) return;
@@ -98,22 +75,6 @@ class GroupsMap final : public Kernel {
     }
 
   private:
-    void poke() { host_.channel_poke(node_, index_); }
-    std::function<void()> guard(std::function<void()> f) {
-        return [alive = alive_, f = std::move(f)] {
-            if (*alive) f();
-        };
-    }
-    clogd::ev::Call call(Request type, Bytes data) {
-        proto::ulog::Call c;
-        c.luid = id_;
-        c.uuid = uuid_;
-        c.seq = ++serial_;
-        c.type = type;
-        c.data = std::move(data);
-        c.channel = true;
-        return {c};
-    }
     bool usable(uint32_t group) const { return group < habits_.groups && reaches(group); }
     uint32_t best() const {
         for (uint32_t g : habits_.order)
@@ -132,7 +93,7 @@ class GroupsMap final : public Kernel {
         bool tell = false;
         grouping_answer answer = grouping_ask(&grouping_, group, &tell);
         if (tell) poke();
-        if (!active_ || host_.now_us() >= lease_until_) return;
+        if (!has_lease()) return;
         if (grouping_granted(&grouping_, group)) enter(group, true);
         else if (!grouping_.busy && usable(grouping_.in_use)) enter(grouping_.in_use, false);
         else if (answer == GROUPING_GUEST && !usable(current_)) current_ = group;
@@ -140,7 +101,7 @@ class GroupsMap final : public Kernel {
     void enter(uint32_t group, bool granted) {
         if (current_ == group && !granted) return;
         activating_ = true;
-        host_.switch_array(node_, index_, group, granted, guard_bool([this, group](bool ok) {
+        host_.switch_array(node_, index_, group, granted, guard([this, group](bool ok) {
                                activating_ = false;
                                if (ok) current_ = group;
                                if (grouping_end(&grouping_, group, ok ? CLOG_SWITCH_DONE : CLOG_SWITCH_FAILED)) poke();
@@ -149,11 +110,6 @@ class GroupsMap final : public Kernel {
                                look();
                            }));
     }
-    std::function<void(bool)> guard_bool(std::function<void(bool)> f) {
-        return [alive = alive_, f = std::move(f)](bool ok) {
-            if (*alive) f(ok);
-        };
-    }
     void look_again() {
         host_.after(100'000, guard([this] {
                         look();
@@ -161,19 +117,11 @@ class GroupsMap final : public Kernel {
                     }));
     }
 
-    KernelHost& host_;
-    NodeId node_;
-    size_t index_;
-    std::string uuid_, ctr_ = "1024 groups";
-    uint32_t id_, serial_ = 0;
     MapHabits habits_;
     uint16_t said_;
-    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
     grouping grouping_{};
     uint32_t current_ = CLOG_GROUP_NONE;
-    bool live_ = false, say_create_ = false, say_resume_ = false, say_suspend_ = false, suspend_asked_ = false, told_once_ = false;
-    bool active_ = false, activating_ = false;
-    uint64_t lease_until_ = 0;
+    bool activating_ = false;
 };
 
 }  // namespace sim

@@ -117,10 +117,11 @@ class World final : public KernelHost {
         uint64_t acked_writes = 0;
         std::set<std::pair<NodeId, size_t>> broken;  // paths to legs
         bool legs_fail = false;
-        MapHabits habits;                  // of the maps of an array; groups 0: it is a mirror
+        MapHabits habits;                  // of the maps of an array
         uint32_t array = CLOG_GROUP_NONE;  // the group by which the array serves
         std::set<NodeId> switching;        // nodes that switch it now
         uint32_t flips = 0;                // since anything changed
+        bool is_array() const { return !habits.order.empty(); }
         bool path(NodeId node, size_t leg) const { return !broken.contains({node, leg}); }
     };
     struct Pending {
@@ -220,7 +221,7 @@ class World final : public KernelHost {
     size_t mirror_index(const std::string& uuid) { return static_cast<size_t>(&mirror_of(uuid) - mirrors_.data()); }
     std::string ctr(const Mirror& m) {
         uint64_t sectors = uint64_t{m.regions} * kRegionSectors;
-        if (!m.habits.order.empty()) return "1024 groups";
+        if (m.is_array()) return "1024 groups";
         return m.has_disk ? fmt::format("{} clustered-disk 253:9 {}", sectors, kRegionSectors) : fmt::format("{} clustered-core {}", sectors, kRegionSectors);
     }
 
@@ -241,7 +242,7 @@ class World final : public KernelHost {
                 if (!me.up || me.life != life) return;
                 const Mirror& m = mirrors_[i];
                 something_changed();
-                if (m.habits.order.size()) me.logs[i].kernel = make_map(id, i, life);
+                if (m.is_array()) me.logs[i].kernel = make_map(id, i, life);
                 else if (rng_.chance(m.channel_permille))
                     me.logs[i].kernel = std::make_unique<ChannelMirror>(*this, id, i, m.uuid, ctr(m), m.regions, static_cast<uint32_t>(m.legs.size()),
                                                                         static_cast<uint32_t>(life * 100 + i + 1), rng_.between(100, 1500) * 1000);
@@ -981,7 +982,7 @@ class World final : public KernelHost {
             Kernel* k = node.logs[index].kernel.get();
             if (!k || !k->active() || k->in_flight() >= depth_) return;
             Mirror& m = mirrors_[index];
-            if (m.version.empty()) return;
+            if (m.is_array()) return;
             Bio bio;
             bio.block = static_cast<uint32_t>(hot_ && rng_.chance(800) ? rng_.below(4) : rng_.below(m.version.size()));
             bio.write = rng_.chance(write_permille_) && m.writer[bio.block] == 0;
@@ -1055,8 +1056,8 @@ class World final : public KernelHost {
             case 8:
             case 9: {
                 const size_t index = rng_.below(mirrors_.size());
-                if (mirrors_[index].habits.order.empty()) hurt_legs(mirrors_[index]);
-                else hurt_paths(mirrors_[index], index);
+                if (mirrors_[index].is_array()) hurt_paths(mirrors_[index], index);
+                else hurt_legs(mirrors_[index]);
                 break;
             }
             case 10:
@@ -1129,11 +1130,10 @@ class World final : public KernelHost {
                     why = fmt::format("log {}: a leg is away or joining", mirrors_[i].uuid);
                     node->logs[i].kernel->restore_legs();
                 } else if (it->second->state().unsynced_count()) why = fmt::format("log {}: {} region(s) are not in sync", mirrors_[i].uuid, it->second->state().unsynced_count());
-                else if (mirrors_[i].habits.order.empty() && node->logs[i].kernel->in_flight())
-                    why = fmt::format("node {}: {} request(s) still wait", id, node->logs[i].kernel->in_flight());
+                else if (node->logs[i].kernel->in_flight()) why = fmt::format("node {}: {} request(s) still wait", id, node->logs[i].kernel->in_flight());
             }
         for (size_t i = 0; i < mirrors_.size() && why.empty(); ++i)
-            if (!mirrors_[i].habits.order.empty()) {
+            if (mirrors_[i].is_array()) {
                 why = array_trouble(mirrors_[i], i);
                 if (!why.empty() && tries < 50) fail("an array does not come to rest: " + why);
             }

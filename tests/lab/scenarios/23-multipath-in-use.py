@@ -29,8 +29,7 @@ def paths_come_and_go(one, paths, mode):
     ours = Map(one)
     ours.create(f"2 queue_mode {mode} 0 1 1 queue-length 0 1 0 {a}")
     refused(ours, f"remove_path {a}", "the only path")
-    one.run("rm -f /run/enough")
-    load = one.load("write", ours.path, seconds=120, until="/run/enough", depth=4, span_mib=8, verify=True)
+    enough = one.keep_writing(ours.path)
     time.sleep(1)
     for new, old in ((b, a), (c, b), (a, c), (b, a)):
         expect(ours.message(f"add_path 1 {new}") == 0, f"{new} was not added")
@@ -44,8 +43,7 @@ def paths_come_and_go(one, paths, mode):
     expect(" 2 1 queue-length " in one.run("dmsetup table ours"), one.run("dmsetup table ours"))
     expect(ours.message(f"remove_path {b}") == 0, "the first group did not go")
     expect([g["group"] for g in ours.json()["groups"]] == [1], "the groups are not numbered anew")
-    one.run("touch /run/enough")
-    one.expect(load(), f"writes while paths came and went ({mode})")
+    enough(f"writes while paths came and went ({mode})")
     for text, why in ((f"add_path 0 {a}", "the group must be"), (f"add_path 3 {a}", "the group must be"), (f"add_path x {a}", "the group must be"), ("add_path 1 /dev/nothing", "error getting device"),
                       (f"add_path 1 {a} 1 1", "incorrect number of arguments"), (f"remove_path {a}", "no path of the map"), ("remove_path /dev/nothing", "no path of the map")):
         refused(ours, text, why)
@@ -163,8 +161,7 @@ def it_asks_a_cluster(one, paths, mode):
 
     def both(group):
         wait_for(f"group {group} to be used", lambda: ours.in_use() == group and agreed() == group)
-    one.run("rm -f /run/enough")
-    load = one.load("write", ours.path, seconds=300, until="/run/enough", depth=4, span_mib=8, verify=True, gently=True)
+    enough = one.keep_writing(ours.path, gently=True)
     both(1)
     paths.set("offline", 0)
     both(2)
@@ -179,8 +176,7 @@ def it_asks_a_cluster(one, paths, mode):
     both(2)
     paths.set("running", 0)
     both(1)
-    one.run("touch /run/enough")
-    one.expect(load(), f"writes all the time ({mode})")
+    enough(f"writes all the time ({mode})")
     ours.remove()
 
 

@@ -70,9 +70,7 @@ def tell(lab):
         line = f"7 group_prio 2,1 failback immediate cluster {UUID} queue_if_no_path 1 alua 2 1 round-robin 0 1 0 {a} round-robin 0 1 0 {b}"
         expect((refused := m.create(line)) is None, f"the table is refused: {refused}")
         expect(f"cluster {UUID}" in m.node.run("dmsetup table ours"), m.node.run("dmsetup table ours"))
-    for node in lab.nodes:
-        node.run("rm -f /run/enough")
-    loads = [m.node.load("write", m.path, gently=True, seconds=600, until="/run/enough", depth=2, from_mib=8 * i, span_mib=8, verify=True) for i, m in enumerate(maps)]
+    loads = [m.node.keep_writing(m.path, gently=True, depth=2, from_mib=8 * i) for i, m in enumerate(maps)]
     all_use(1)
     switched(0, "the port that serves is the one that all prefer")
 
@@ -117,10 +115,8 @@ def tell(lab):
     wait_for("the array to be switched", lambda: len(firmware.switches) == 3)
     three.start_clogd("--dead-wait-ms 300")
     all_use(2)
-    for node in lab.nodes:
-        node.run("touch /run/enough")
-    for node, load in zip(lab.nodes, loads):
-        figures = node.expect(load(), "writes all the time")
+    for node, enough in zip(lab.nodes, loads):
+        figures = enough("writes all the time")
         say(f"node {node.number}: {figures['writes']} writes, longest gap {figures['longest_gap_ms']:.0f} ms")
     firmware.end()
     for m, array in zip(maps, arrays):

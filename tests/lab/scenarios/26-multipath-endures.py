@@ -25,15 +25,14 @@ def flaps(one, paths, mode):
     a, b = paths.numbers[:2]
     ours = Map(one)
     expect(ours.create(f"8 queue_mode {mode} probe_interval_ms 200 group_prio 2,1 failback immediate 0 2 1 round-robin 0 1 0 {a} round-robin 0 1 0 {b}") is None, "the table is refused")
-    one.run("rm -f /run/enough; dmesg -C")
-    load = one.load("write", ours.path, seconds=600, until="/run/enough", depth=4, span_mib=8, verify=True, gently=True)
+    one.run("dmesg -C")
+    enough = one.keep_writing(ours.path, gently=True)
     state = f"/sys/block/{paths.names[0]}/device/state"
     one.run(f"for i in $(seq {FLAPS}); do echo offline > {state}; sleep 0.15; echo running > {state}; sleep 0.15; done", timeout=300)
     wait_for("both paths to be well", lambda: ours.states() == ["active"] * 2, 90)
     wait_for("the better group to be in use", lambda: ours.in_use() == 1, 90)
     backs = one.run("dmesg | grep -c 'back to group 1'; true").strip()
-    one.run("touch /run/enough")
-    figures = one.expect(load(), f"writes while a path came and went ({mode})")
+    figures = enough(f"writes while a path came and went ({mode})")
     say(f"{figures['writes']} writes, longest gap {figures['longest_gap_ms']:.0f} ms; back to the better group {backs} times")
     expect(int(backs) <= FLAPS // 10, f"{backs} failbacks for {FLAPS} flaps")
     ours.remove()
@@ -43,15 +42,13 @@ def all_go(one, paths):
     say("all paths go and come back, and what waits goes on")
     ours = Map(one)
     ours.create(f"5 queue_if_no_path queue_mode bio probe_interval_ms 200 0 1 1 queue-length 0 4 0 {' '.join(paths.numbers)}")
-    one.run("rm -f /run/enough")
-    load = one.load("write", ours.path, seconds=600, until="/run/enough", depth=4, span_mib=8, verify=True, gently=True)
+    enough = one.keep_writing(ours.path, gently=True)
     for _ in range(5):
         paths.set("offline")
         wait_for("no path to be left", lambda: "active" not in ours.states() and "ramping" not in ours.states())
         paths.set("running")
         wait_for("all paths to be well", lambda: ours.states() == ["active"] * 4, 90)
-    one.run("touch /run/enough")
-    one.expect(load(), "writes while all paths went and came")
+    enough("writes while all paths went and came")
     ours.remove()
 
 

@@ -155,12 +155,19 @@ TEST(Groups, AUuidIsForOneKindAlone) {
     EXPECT_TRUE(g.node(2).noted("uses this uuid for a mirror"));
 }
 
-TEST(Grouping, WaitsUntilItIsDecidedThenMayOrIsAGuest) {
+namespace {
+grouping reaches_two(uint16_t said = 0) {
     grouping g{};
-    bool tell = false;
-    grouping_reset(&g, 7);
+    grouping_reset(&g, said);
     grouping_reach(&g, 0, true);
     grouping_reach(&g, 1, true);
+    return g;
+}
+}  // namespace
+
+TEST(Grouping, WaitsUntilItIsDecidedThenMayOrIsAGuest) {
+    grouping g = reaches_two(7);
+    bool tell = false;
     EXPECT_EQ(grouping_ask(&g, 1, &tell), GROUPING_WAIT);
     EXPECT_TRUE(tell);
     auto told = [&](uint32_t in_use, uint32_t granted, bool busy) {
@@ -182,11 +189,8 @@ TEST(Grouping, WaitsUntilItIsDecidedThenMayOrIsAGuest) {
 }
 
 TEST(Grouping, WhatIsNotWantedAnyMoreIsGivenBack) {
-    grouping g{};
+    grouping g = reaches_two();
     bool tell = false;
-    grouping_reset(&g, 0);
-    grouping_reach(&g, 0, true);
-    grouping_reach(&g, 1, true);
     grouping_ask(&g, 1, &tell);
     ASSERT_TRUE(grouping_take(&g, 0u | 1u << CLOG_GROUP_GRANTED_SHIFT | CLOG_GROUP_BUSY | static_cast<uint32_t>(g.said) << CLOG_GROUP_HEARD_SHIFT, 4));
     grouping_ask(&g, 0, &tell);
@@ -196,11 +200,8 @@ TEST(Grouping, WhatIsNotWantedAnyMoreIsGivenBack) {
 }
 
 TEST(Grouping, AGrantThatComesTooLateIsGivenBack) {
-    grouping g{};
+    grouping g = reaches_two();
     bool tell = false;
-    grouping_reset(&g, 0);
-    grouping_reach(&g, 0, true);
-    grouping_reach(&g, 1, true);
     grouping_ask(&g, 1, &tell);
     grouping_reach(&g, 1, false);  // while the grant is on its way
     ASSERT_TRUE(grouping_take(&g, 0u | 1u << CLOG_GROUP_GRANTED_SHIFT | CLOG_GROUP_BUSY, 4));
