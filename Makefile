@@ -14,10 +14,10 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1@\2/' | column -t -s@
 
 deps: ## install every Debian package that any target needs (as root)
-	@tests/install-deps.sh build check lab modules
+	@CLOGD_BUILD=$(abspath $(BUILD)) tests/install-deps.sh build check lab modules
 
 $(BUILD)/.deps-%: tests/install-deps.sh
-	@mkdir -p $(BUILD) && tests/install-deps.sh $* && touch $@
+	@mkdir -p $(BUILD) && CLOGD_BUILD=$(abspath $(BUILD)) tests/install-deps.sh $* && touch $@
 
 build: $(BUILD)/.deps-build ## build clogd, clogctl and the tests into build/bin
 	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo >$(BUILD)/cmake.log 2>&1 || { cat $(BUILD)/cmake.log; exit 1; }

@@ -99,7 +99,8 @@ void path_fail(struct mpath_path *path, enum path_event why)
 	leave(path, why);
 	if (why == PATH_ERROR && path->state == PATH_STUCK && path_change(path, why))
 		probe_later(path);
-	if (why == PATH_FAIL && !path_usable(path) && path->state != PATH_DRAINING) {
+	if (why == PATH_FAIL && path->cause != PATH_FAIL && !path_usable(path) &&
+	    path->state != PATH_DRAINING) {
 		path_step(&path->state, why);
 		note(path, why); /* it does not return by itself */
 	}

@@ -10,8 +10,8 @@ SIZE_MIB = 32
 NAMES = {"stock": "multipath", "ours": "multipath-ext"}
 
 
-def load_target(node):
-    node.run(f"modprobe -qa dm-mod dm-log scsi_mod; insmod {BUILD}/modules/{node.lab.kernel}/dm-mpath.ko target_name={NAMES['ours']}")
+def load_target(node, name=NAMES["ours"]):
+    node.run(f"modprobe -qa dm-mod dm-log scsi_mod; insmod {BUILD}/modules/{node.lab.kernel}/dm-mpath.ko target_name={name}")
 
 
 class Paths:
@@ -35,9 +35,9 @@ PORTS = ("one", "two")
 
 
 class Array:
-    """Two ports to one disk: in memory, or a block device."""
+    """Two ports to one disk: in memory, or a block device. Hosts can make a port ready (STPG) unless the array alone decides."""
 
-    def __init__(self, node, device=None):
+    def __init__(self, node, device=None, decides_alone=False):
         self.node = node
         self.core = f"{TARGET}/core/{'iblock' if device else 'rd_mcp'}_0"
         self.disk = f"{self.core}/disk"
@@ -46,7 +46,7 @@ class Array:
                  f"echo 7a3c9d1e > {self.disk}/wwn/vpd_unit_serial")  # without one it tells nothing of its ports
         for i, port in enumerate(PORTS):
             way = f"{TARGET}/loopback/naa.500100000000000{i}/tpgt_1"
-            node.run(f"mkdir {self.disk}/alua/{port} && echo {16 + i} > {self.disk}/alua/{port}/tg_pt_gp_id && echo 3 > {self.disk}/alua/{port}/alua_access_type && "
+            node.run(f"mkdir {self.disk}/alua/{port} && echo {16 + i} > {self.disk}/alua/{port}/tg_pt_gp_id && echo {1 if decides_alone else 3} > {self.disk}/alua/{port}/alua_access_type && "
                      f"mkdir -p {way} && echo naa.500100000000010{i} > {way}/nexus && mkdir {way}/lun/lun_0 && ln -s {self.disk} {way}/lun/lun_0/disk && echo {port} > {way}/lun/lun_0/alua_tg_pt_gp")
         self.names = wait_for("two ways to the disk", lambda: (found := node.run("ls -d /sys/devices/*/tcm_loop_adapter_*/host*/target*/*/block/* 2>/dev/null; true").split()) and len(found) == 2
                               and [f.rsplit("/", 1)[1] for f in found])
