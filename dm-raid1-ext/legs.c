@@ -56,6 +56,18 @@ void legs_reset(struct mirror_set *ms, unsigned long legs)
 	}
 }
 
+void leg_paths(struct leg *leg, unsigned int usable, unsigned int total)
+{
+	unsigned int burden = !total   ? LEG_BURDEN
+			      : usable ? min(LEG_BURDEN * total / usable, 64 * LEG_BURDEN)
+				       : 0;
+
+	if (READ_ONCE(leg->burden) == burden)
+		return;
+	WRITE_ONCE(leg->burden, burden);
+	trace_mirror_leg_paths(dev_of(leg->ms), leg - leg->ms->legs, usable, total);
+}
+
 bool legs_healthy(struct mirror_set *ms)
 {
 	unsigned int i;

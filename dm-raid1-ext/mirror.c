@@ -243,6 +243,7 @@ static int parse_leg(struct mirror_set *ms, struct leg *leg, char **argv)
 	}
 	leg->ms = ms;
 	leg->start = start;
+	leg->burden = LEG_BURDEN;
 	return 0;
 }
 
@@ -617,7 +618,7 @@ static int mirror_message(struct dm_target *ti, unsigned int argc, char **argv, 
 			  unsigned int maxlen)
 {
 	struct mirror_set *ms = ti->private;
-	unsigned int sz = 0, number;
+	unsigned int sz = 0, number, total;
 	struct leg *leg;
 
 	if (argc == 1 && !strcasecmp(argv[0], "stats")) {
@@ -661,6 +662,13 @@ static int mirror_message(struct dm_target *ti, unsigned int argc, char **argv, 
 			WRITE_ONCE(ms->preferred, leg ? leg - ms->legs : -1);
 			return 0;
 		}
+	} else if (argc == 4 && !strcasecmp(argv[0], "paths")) {
+		leg = find_leg(ms, argv[1]);
+		if (leg && !parse_number(argv[2], &number) && !parse_number(argv[3], &total) &&
+		    number <= total && total <= MIRROR_MAX_PATHS) {
+			leg_paths(leg, number, total);
+			return 0;
+		}
 	} else if (argc == 2 && !strcasecmp(argv[0], "rate")) {
 		if (!parse_number(argv[1], &number) && number <= 1 << 24) {
 			WRITE_ONCE(ms->rate_kib, (u64)number * 1024);
@@ -670,7 +678,7 @@ static int mirror_message(struct dm_target *ti, unsigned int argc, char **argv, 
 			return 0;
 		}
 	}
-	DMERR("message '%s%s%s' is not known: fail <leg>, restore, prefer <leg>|none, rate <MiB/s, 0: no limit>, scrub start|repair|stop|report, stats; <leg> is its number from 0 or major:minor",
+	DMERR("message '%s%s%s' is not known: fail <leg>, restore, prefer <leg>|none, rate <MiB/s, 0: no limit>, paths <leg> <usable> <in all, at most 65536>, scrub start|repair|stop|report, stats; <leg> is its number from 0 or major:minor",
 	      argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
 	return -EINVAL;
 }

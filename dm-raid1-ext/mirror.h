@@ -40,6 +40,8 @@
 #define DM_MSG_PREFIX "raid1-ext"
 
 #define MIRROR_MAX_LEGS (DM_KCOPYD_MAX_REGIONS + 1)
+#define MIRROR_MAX_PATHS 65536
+#define LEG_BURDEN 16U /* of a leg with all its paths */
 #define MIRROR_POOL 64 /* regions and clones that are there when memory is not */
 
 /* Why a leg is not healthy; the status letter of the worst one is shown. */
@@ -58,6 +60,7 @@ struct leg {
 	atomic_t errors;      /* 0: healthy */
 	atomic_t reads;	      /* in flight */
 	sector_t next;	      /* where the last read ended: a sequential run stays on its leg */
+	unsigned int burden;  /* weight of a read: more where paths are lost; 0: none is left */
 	atomic_t read_errors; /* that were borne (repair.c), */
 	unsigned long errors_since; /* jiffies */
 } ____cacheline_aligned_in_smp;
@@ -320,6 +323,8 @@ unsigned int scrub_report(struct mirror_set *ms, char *result, unsigned int maxl
 /* legs.c */
 void leg_fail(struct leg *leg, enum leg_error why);
 void legs_reset(struct mirror_set *ms, unsigned long legs);
+/* Somebody says how many of the paths to it are left; of 0: it has none to lose. */
+void leg_paths(struct leg *leg, unsigned int usable, unsigned int total);
 bool legs_healthy(struct mirror_set *ms);
 char leg_letter(struct leg *leg);
 

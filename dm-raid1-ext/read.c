@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Reads. A region that is in sync may be read from any leg: the preferred one, the one on which a
- * sequential run is, else the one with the fewest reads in flight. A region that is not in sync is
+ * sequential run is, else the one with the fewest reads in flight. A leg that has lost paths gets
+ * fewer, one to which no path is left none while there is another. A region that is not in sync is
  * read from the primary alone. A read that fails is tried on the other legs, and what the leg could
  * not read is rewritten there (repair.c).
  */
@@ -14,12 +15,12 @@
 static struct leg *choose(struct mirror_set *ms, sector_t sector, u64 word, unsigned long tried)
 {
 	int preferred = READ_ONCE(ms->preferred), best_load = INT_MAX, run_load = INT_MAX;
-	struct leg *best = NULL, *run = NULL, *last = NULL;
+	struct leg *best = NULL, *run = NULL, *cut_off = NULL, *last = NULL;
 	unsigned int i;
 
 	for (i = 0; i < ms->nr_legs; i++) {
 		struct leg *leg = &ms->legs[i];
-		int load;
+		int burden = READ_ONCE(leg->burden), load;
 
 		if (tried & BIT(i) || !(word_readable(word) & BIT(i)))
 			continue;
@@ -27,9 +28,13 @@ static struct leg *choose(struct mirror_set *ms, sector_t sector, u64 word, unsi
 			last = last ?: leg; /* what is in sync is good there, too */
 			continue;
 		}
+		if (!burden) {
+			cut_off = cut_off ?: leg;
+			continue;
+		}
 		if (preferred == i)
 			return leg;
-		load = atomic_read(&leg->reads);
+		load = (atomic_read(&leg->reads) + 1) * burden;
 		if (READ_ONCE(leg->next) == sector && load < run_load) {
 			run = leg;
 			run_load = load;
@@ -39,9 +44,9 @@ static struct leg *choose(struct mirror_set *ms, sector_t sector, u64 word, unsi
 			best_load = load;
 		}
 	}
-	if (run && run_load <= best_load + RUN_SLACK)
+	if (run && run_load <= best_load + RUN_SLACK * (int)LEG_BURDEN)
 		return run;
-	return best ?: last;
+	return best ?: cut_off ?: last;
 }
 
 static void aim(struct mirror_set *ms, struct bio *bio, struct leg *leg)

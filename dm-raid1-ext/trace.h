@@ -50,6 +50,25 @@ TRACE_EVENT(mirror_leg_failed,
 		  __entry->why)
 );
 
+TRACE_EVENT(mirror_leg_paths,
+	TP_PROTO(dev_t dev, unsigned int leg, unsigned int usable, unsigned int total),
+	TP_ARGS(dev, leg, usable, total),
+	TP_STRUCT__entry(
+		__field(dev_t, dev)
+		__field(unsigned int, leg)
+		__field(unsigned int, usable)
+		__field(unsigned int, total)
+	),
+	TP_fast_assign(
+		__entry->dev = dev;
+		__entry->leg = leg;
+		__entry->usable = usable;
+		__entry->total = total;
+	),
+	TP_printk("%u:%u leg %u: %u of %u paths", MAJOR(__entry->dev), MINOR(__entry->dev),
+		  __entry->leg, __entry->usable, __entry->total)
+);
+
 TRACE_EVENT(mirror_legs,
 	TP_PROTO(dev_t dev, unsigned int epoch, unsigned int readable, unsigned int written,
 		 unsigned int needed, unsigned int primary),

@@ -63,10 +63,14 @@ int Daemon::run() {
 }
 
 void Daemon::tick() {
-    if (++ticks_ % 20 == 0) {
+    if (++ticks_ % 4 == 0) look_at_paths();
+    if (ticks_ % 20 == 0) {
         sd_notify(0, "WATCHDOG=1");
         for (const auto& [uuid, l] : cluster_.logs()) {
             LogIo& x = io(uuid);
+            const uint16_t away = l->state().legs.away;
+            x.failure_told &= static_cast<uint16_t>(~x.away_before | away);  // a leg that has returned may fail anew
+            x.away_before = away;
             uint64_t unsynced = l->state().unsynced_count();
             double rate = x.unsynced_before > unsynced ? static_cast<double>(x.unsynced_before - unsynced) : 0;
             x.copy_rate = unsynced == 0 ? 0 : x.copy_rate == 0 ? rate : 0.7 * x.copy_rate + 0.3 * rate;
@@ -128,8 +132,70 @@ void Daemon::open_channel() {
     channel_trouble_ = why;
 }
 
+// ---- paths ------------------------------------------------------------------------------------------------------------------------
+
+// Only after device-mapper has changed something, or a leg has failed: then what is known of its paths says whether it is the leg.
+void Daemon::look_at_paths() {
+    if (!device_mapper_ && options_.kernel && ticks_ % 20 == 0) device_mapper_ = DeviceMapperEvents::open(loop_, [this] { paths_stale_ = true; });
+    if (!paths_stale_ || paths_asked_) return;
+    paths_stale_ = false;
+    struct Look {
+        std::string uuid;
+        MirrorDevice mirror;
+        std::vector<Paths> before;
+    };
+    std::vector<Look> looks;
+    for (const auto& [uuid, l] : cluster_.logs()) {
+        auto me = l->state().members.find(cluster_.config().self);
+        if (me == l->state().members.end() || !me->second.legs) continue;  // not our target
+        LogIo& x = io(uuid);
+        looks.push_back({uuid, x.mirror.get(), x.paths});
+    }
+    if (looks.empty()) return;
+    paths_asked_ = true;
+    paths_worker_.post([this, looks = std::move(looks)] {
+        for (const Look& look : looks) {
+            std::vector<Paths> paths = paths_of(look.mirror.legs);
+            for (size_t leg = 0; leg < paths.size(); ++leg) {
+                // A table that was loaded anew does not know what the one before it was told.
+                const bool news = paths[leg].some_lost() || paths[leg] != (leg < look.before.size() ? look.before[leg] : Paths{});
+                if (news && !tell_paths(look.mirror.name, leg, paths[leg])) log(Level::debug, fmt::format("mirror {} does not take what is known of its paths", look.mirror.name));
+            }
+            boost::asio::post(loop_, [this, uuid = look.uuid, paths] { paths_seen(uuid, paths); });
+        }
+        boost::asio::post(loop_, [this] { paths_asked_ = false; });
+    });
+}
+
+void Daemon::paths_seen(const std::string& uuid, std::vector<Paths> paths) {
+    auto it = logs_.find(uuid);
+    if (it == logs_.end()) return;
+    LogIo& x = *it->second;
+    for (size_t leg = 0; leg < paths.size(); ++leg) {
+        const Paths now = paths[leg], before = leg < x.paths.size() ? x.paths[leg] : Paths{};
+        const uint16_t bit = static_cast<uint16_t>(1U << leg);
+        if (now != before && now.total && (now.some_lost() || before.some_lost()))
+            log(now.all_lost()    ? Level::error
+                : now.some_lost() ? Level::warning
+                                  : Level::notice,
+                fmt::format("log {}: {} of {} path(s) to leg {} are left on this node", uuid, now.usable, now.total, leg));
+        if (now != before) x.failure_told &= static_cast<uint16_t>(~bit);
+        if (!(x.failed & bit) || x.failure_told & bit || !now.total) continue;
+        x.failure_told |= bit;
+        log(Level::warning, now.all_lost()
+                                ? fmt::format("log {}: leg {} fails here because none of its {} path(s) is left: look between this node and the device", uuid, leg, now.total)
+                                : fmt::format("log {}: leg {} fails here though {} of {} path(s) work: look at the device itself", uuid, leg, now.usable, now.total));
+    }
+    x.failed = 0;
+    x.paths = std::move(paths);
+}
+
 // What the kernel says before everything that it runs is known waits until then.
 void Daemon::from_channel(const Event& e) {
+    if (const auto* legs = std::get_if<ev::KernelLegs>(&e)) {
+        if (legs->what == ev::KernelLegs::failed) io(legs->uuid).failed |= legs->legs;
+        paths_stale_ = true;
+    }
     if (scanned_ || std::holds_alternative<ev::FoundLive>(e)) step(e);
     else early_.push_back(e);
     end_scan();
@@ -230,7 +296,8 @@ void Daemon::act(out::OpenDisk& o) {
 void Daemon::act(out::Close& o) {
     LogIo& x = io(o.uuid);
     x.disk.reset();
-    x.legs.set({});
+    x.mirror.set({});
+    x.paths.clear();
     x.copier->close_legs();
 }
 
@@ -262,13 +329,13 @@ void Daemon::act(out::FindLegs& o) {
         auto m = find_mirror(uuid, &error);
         ev::Legs legs{uuid, 0, false, error};
         if (m) {
-            x.mirror = *m;
-            x.legs.set(m->legs);
+            x.mirror.set(*m);
             legs.error = x.copier->use_legs(m->legs);
             if (legs.error.empty()) legs.count = static_cast<uint32_t>(m->legs.size());
             legs.handle_errors = m->handle_errors;
         }
         later(std::move(legs));
+        boost::asio::post(loop_, [this] { paths_stale_ = true; });
     });
 }
 
@@ -279,7 +346,7 @@ void Daemon::act(out::FlushLegs& o) {
         std::string error;
         if (r == -ENODEV)
             if (auto m = find_mirror(uuid, &error)) {
-                x.mirror = *m;
+                x.mirror.set(*m);
                 r = x.copier->use_legs(m->legs).empty() ? x.copier->flush(legs) : -ENODEV;
             }
         later(ev::LegsFlushed{uuid, r == 0});
@@ -293,10 +360,13 @@ void Daemon::act(out::Copy& o) { io(o.uuid).copier->copy(o.region_sectors, o.sec
 void Daemon::act(out::Probe& o) {
     LogIo& x = io(o.uuid);
     x.probe_worker.post([this, &x, uuid = o.uuid, leg = o.leg] {
-        std::vector<Leg> legs = x.legs.get();
+        std::vector<Leg> legs = x.mirror.get().legs;
         std::string error;
         if (legs.empty())
-            if (auto m = find_mirror(uuid, &error)) x.legs.set(legs = m->legs);
+            if (auto m = find_mirror(uuid, &error)) {
+                x.mirror.set(*m);
+                legs = m->legs;
+            }
         int r = probe_leg(legs, leg);
         if (r == 0) x.copier->use_legs(legs);  // one that could not be opened before may be there again
         later(ev::Probed{uuid, leg, r == 0});
@@ -418,11 +488,12 @@ json voice_json(const Voice& voice) {
         if (voice.reaches(group)) reaches.push_back(group + 1);
     return {{"reaches", std::move(reaches)}, {"wants", group_number(voice.said.wants)}};
 }
-json legs_json(const LogState& s) {
+json legs_json(const LogState& s, const std::vector<Paths>& paths) {
     json legs = json::array();
     for (uint8_t i = 0; i < s.legs.count; ++i) {
         const char* state = s.legs.away >> i & 1 ? "away" : s.legs.joining >> i & 1 ? "joining" : s.legs.suspects.contains(i) ? "suspect" : "alive";
         legs.push_back({{"leg", i}, {"state", state}, {"primary", i == s.legs.primary}});
+        if (i < paths.size() && paths[i].total) legs.back()["paths"] = {{"usable", paths[i].usable}, {"total", paths[i].total}};
     }
     return legs;
 }
@@ -484,7 +555,7 @@ std::string Daemon::status() {
                  {"clean", regions - std::min<uint64_t>(regions, s.unsynced_count() + l->marks().size())},
                  {"epoch", s.epoch},
                  {"members", members},
-                 {"legs", legs_json(s)},
+                 {"legs", legs_json(s, logs_.contains(uuid) ? logs_.at(uuid)->paths : std::vector<Paths>())},
                  {"leg_epoch", s.legs.epoch},
                  {"missed", s.missed.count()},
                  {"rate_limit_bytes_per_s", s.rate_kib * 1024},

@@ -16,6 +16,7 @@
 #include "clogd/io/control.hh"
 #include "clogd/io/copier.hh"
 #include "clogd/io/group.hh"
+#include "clogd/io/leg_paths.hh"
 #include "clogd/io/mirror_device.hh"
 #include "clogd/io/ulog_socket.hh"
 #include "clogd/io/worker.hh"
@@ -30,21 +31,21 @@ struct DaemonOptions {
     Config core;
 };
 
-// Where the legs of a log's mirror are, as last seen; read by several workers.
-class KnownLegs {
+// The mirror of a log, as last seen; read by several workers.
+class KnownMirror {
   public:
-    std::vector<Leg> get() {
+    MirrorDevice get() {
         std::lock_guard lock(mutex_);
-        return legs_;
+        return mirror_;
     }
-    void set(std::vector<Leg> legs) {
+    void set(MirrorDevice mirror) {
         std::lock_guard lock(mutex_);
-        legs_ = std::move(legs);
+        mirror_ = std::move(mirror);
     }
 
   private:
     std::mutex mutex_;
-    std::vector<Leg> legs_;
+    MirrorDevice mirror_;
 };
 
 class Daemon {
@@ -58,8 +59,9 @@ class Daemon {
         std::shared_ptr<BlockDevice> disk;  // each job keeps the one that it was given
         Worker disk_worker, device_worker, probe_worker;
         std::unique_ptr<Copier> copier;
-        MirrorDevice mirror;  // touched by device_worker only
-        KnownLegs legs;
+        KnownMirror mirror;
+        std::vector<Paths> paths;                                // to each leg, as last seen
+        uint16_t failed = 0, failure_told = 0, away_before = 0;  // bits of legs: what the kernel has said of them, what was said of their paths then
         uint64_t unsynced_before = 0;
         double copy_rate = 0;  // regions per second, all nodes
     };
@@ -91,6 +93,8 @@ class Daemon {
     void first_scan();
     void end_scan();
     void from_channel(const Event& e);
+    void look_at_paths();
+    void paths_seen(const std::string& uuid, std::vector<Paths> paths);
     void tick();
     void open_channel();
     std::string answer(std::string_view request);
@@ -112,7 +116,9 @@ class Daemon {
     std::deque<Event> early_;  // of the channel, before that
     std::unique_ptr<Control> control_;
     std::map<std::string, std::shared_ptr<LogIo>> logs_;
-    Worker scanner_, reaper_;
+    std::unique_ptr<DeviceMapperEvents> device_mapper_;
+    bool paths_stale_ = true, paths_asked_ = false;
+    Worker scanner_, reaper_, paths_worker_;
     bool stepping_ = false;
     std::deque<Event> waiting_;  // told while a step was under way
     uint64_t ticks_ = 0;

@@ -2,7 +2,6 @@
 #include "clogd/io/mirror_device.hh"
 
 #include <fcntl.h>
-#include <libdevmapper.h>
 #include <linux/dm-ioctl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -13,24 +12,24 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <memory>
-#include <mutex>
 #include <sstream>
 
 #include <fmt/format.h>
 
+#include "clogd/io/dm_task.hh"
+
 namespace clogd::io {
 
 namespace {
-std::mutex dm_lock;  // libdevmapper keeps global state
-
-struct TaskFree {
-    void operator()(struct dm_task* t) const { dm_task_destroy(t); }
-};
-using DmTask = std::unique_ptr<struct dm_task, TaskFree>;
-
 void quiet(int, const char*, int, int, const char*, ...) {}
 }  // namespace
+
+std::unique_lock<std::mutex> device_mapper_lock() {
+    static std::mutex mutex;
+    std::unique_lock lock(mutex);
+    dm_log_with_errno_init(quiet);
+    return lock;
+}
 
 std::optional<MirrorDevice> parse_mirror(const std::string& name, uint64_t sectors, const std::string& params) {
     std::istringstream in(params);
@@ -64,10 +63,9 @@ std::optional<MirrorDevice> parse_mirror(const std::string& name, uint64_t secto
 }
 
 std::optional<std::vector<MirrorDevice>> scan_mirrors(std::string* error) {
-    std::lock_guard lock(dm_lock);
+    auto lock = device_mapper_lock();
     std::vector<MirrorDevice> out;
     if (::access("/dev/mapper/control", F_OK) != 0) return out;  // no device-mapper, no mirror
-    dm_log_with_errno_init(quiet);
     DmTask list(dm_task_create(DM_DEVICE_LIST));
     if (!list || !dm_task_run(list.get())) {
         *error = fmt::format("device-mapper does not answer: {}", std::strerror(errno));
@@ -77,19 +75,14 @@ std::optional<std::vector<MirrorDevice>> scan_mirrors(std::string* error) {
     if (!names || !names->dev) return out;
     for (;; names = reinterpret_cast<struct dm_names*>(reinterpret_cast<char*>(names) + names->next)) {
         DmTask table(dm_task_create(DM_DEVICE_TABLE));
-        if (table && dm_task_set_name(table.get(), names->name) && dm_task_run(table.get())) {
-            uint64_t start = 0, length = 0;
-            char *type = nullptr, *params = nullptr;
-            void* next = nullptr;
-            do {
-                next = dm_get_next_target(table.get(), next, &start, &length, &type, &params);
-                if (!type || !params || std::strncmp(type, "mirror", 6) != 0) continue;  // ours may be loaded under another name
+        if (table && dm_task_set_name(table.get(), names->name) && dm_task_run(table.get()))
+            for_each_target(table.get(), [&](uint64_t, uint64_t length, const char* type, const char* params) {
+                if (std::strncmp(type, "mirror", 6) != 0) return;  // ours may be loaded under another name
                 if (auto m = parse_mirror(names->name, length, params)) {
                     m->target = type;
                     out.push_back(std::move(*m));
                 }
-            } while (next);
-        }
+            });
         if (!names->next) break;
     }
     return out;
@@ -124,8 +117,7 @@ int suspend_device(const std::string& name) { return suspend_ioctl(name, DM_SUSP
 int resume_device(const std::string& name) { return suspend_ioctl(name, 0); }
 
 int reload_device(const MirrorDevice& mirror) {
-    std::lock_guard lock(dm_lock);
-    dm_log_with_errno_init(quiet);
+    auto lock = device_mapper_lock();
     DmTask load(dm_task_create(DM_DEVICE_RELOAD));
     if (!load || !dm_task_set_name(load.get(), mirror.name.c_str()) || !dm_task_add_target(load.get(), 0, mirror.sectors, mirror.target.c_str(), mirror.params.c_str()) ||
         !dm_task_run(load.get()))

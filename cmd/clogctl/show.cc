@@ -33,7 +33,7 @@ Exit verdict(const json& status) {
         for (const json& m : log["members"])
             if (m.value("trouble", false)) worse(kTrouble);
         for (const json& leg : log.value("legs", json::array()))
-            if (leg["state"] == "away") worse(kTrouble);
+            if (leg["state"] == "away" || (leg.contains("paths") && leg["paths"]["usable"] == 0)) worse(kTrouble);
         if (log.value("unsynced", 0) > 0 || log["phase"] != "active") worse(kSyncing);
     }
     return out;
@@ -45,9 +45,10 @@ std::string legs_line(const json& log) {
     std::string out = "  legs:";
     bool any = false;
     for (const json& leg : log.value("legs", json::array())) {
-        any = any || leg["state"] != "alive";
-        out += fmt::format(" {} {}{},", leg["leg"].get<uint32_t>(), leg["state"] == "away" ? "AWAY" : leg["state"].get<std::string>(),
-                           leg.value("primary", false) ? " (primary)" : "");
+        const auto usable = leg.value("/paths/usable"_json_pointer, 0U), total = leg.value("/paths/total"_json_pointer, 0U);
+        any = any || leg["state"] != "alive" || usable < total;
+        out += fmt::format(" {} {}{}{},", leg["leg"].get<uint32_t>(), leg["state"] == "away" ? "AWAY" : leg["state"].get<std::string>(),
+                           leg.value("primary", false) ? " (primary)" : "", usable < total ? fmt::format(" by {} of {} paths", usable, total) : "");
     }
     if (!any) return {};
     out.pop_back();

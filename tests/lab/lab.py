@@ -197,6 +197,11 @@ class Node:
         serial = [f"{self.folder}/{n}.{self.boots}.log" for n in ("console", "clogd", "corosync")]
         disks = []
         for name, path in self.lab.disks.items():
+            if name in self.lab.twice:
+                for way in self.lab.ways(name):
+                    disks += ["-device", f"virtio-scsi-pci,id={way}", "-drive", f"file={path},if=none,id={way}-disk,format=raw,cache=none,aio=native,file.locking=off",
+                              "-device", f"scsi-hd,drive={way}-disk,bus={way}.0,id={way}-hd,serial={name},wwn=0x5000c500{sum(name.encode()):08x},share-rw=on"]
+                continue
             disks += ["-drive", f"file={path},if=none,id={name},format=raw,cache=none,aio=native,file.locking=off",
                       "-device", f"virtio-blk-pci,drive={name},serial={name},share-rw=on"]
         # Room for a second processor makes the emulator keep the guest's memory barriers. Without them a virtqueue now and then loses a notification, and
@@ -548,9 +553,10 @@ class LocalMirror(Mirror):
 
 
 class Lab:
-    def __init__(self, nodes=3, disks=None, cpus=1, memory=640, token=1000, name=None, kernel=None, transport="udpu"):
-        """Corosync's usual transport, knet, takes seconds to start in an emulated machine: stories about the network have it."""
-        self.transport = transport
+    def __init__(self, nodes=3, disks=None, cpus=1, memory=640, token=1000, name=None, kernel=None, transport="udpu", twice=()):
+        """Corosync's usual transport, knet, takes seconds to start in an emulated machine: stories about the network have it.
+        `twice`: disks that a machine sees by two SCSI adapters each."""
+        self.transport, self.twice = transport, twice
         self.sizes = disks or {"leg0": 64 * MIB, "leg1": 64 * MIB, "log": 4 * MIB}
         self.cpus, self.memory, self.token = cpus, memory, token
         if DEBUG_KERNEL:
@@ -580,6 +586,10 @@ class Lab:
     def path(self, disk):
         """Each disk is a linear device of its own on each node, so that it can fail there."""
         return f"/dev/mapper/{disk}"
+
+    def ways(self, disk):
+        """To one that is there twice: of each its adapter's name."""
+        return [f"{disk}-{way}" for way in (1, 2)]
 
     def in_net(self, *command):
         return sh("ip", "netns", "exec", self.netns, *command)
@@ -632,7 +642,7 @@ class Lab:
     def prepare(self, n):
         n.connect()
         script = "\n".join(f"dev=$(readlink -f /dev/disk/by-id/virtio-{d}); dmsetup create {d} --table \"0 $(blockdev --getsz $dev) linear $dev 0\""
-                           for d in self.disks)
+                           for d in self.disks if d not in self.twice)
         n.run(script)
         if self.ours:
             n.use_our_mirror()
@@ -656,17 +666,18 @@ class Lab:
                 f.write(os.urandom(n) if pattern is None else bytes([pattern]) * n)
                 left -= n
 
-    def fail_disk(self, disk, *nodes):
-        """As nearly at the same moment as can be."""
+    def swap_disk(self, disk, table, nodes):
+        """Puts another table under a disk, as nearly at the same moment on all nodes as can be."""
         nodes = nodes or self.nodes
-        at_once([lambda n=n: n.run(f"dmsetup load {disk} --table \"0 $(blockdev --getsz /dev/mapper/{disk}) error\"") for n in nodes])
-        say(f"{disk} fails on node(s) {', '.join(str(n.number) for n in nodes)}")
+        at_once([lambda n=n: n.run(f"dev=$(readlink -f /dev/disk/by-id/virtio-{disk}); dmsetup load {disk} --table \"0 $(blockdev --getsz /dev/mapper/{disk}) {table}\"") for n in nodes])
         at_once([lambda n=n: n.run(f"dmsetup suspend --nolockfs --noflush {disk} && dmsetup resume {disk}") for n in nodes])
 
+    def fail_disk(self, disk, *nodes):
+        say(f"{disk} fails on node(s) {', '.join(str(n.number) for n in nodes or self.nodes)}")
+        self.swap_disk(disk, "error", nodes)
+
     def restore_disk(self, disk, *nodes):
-        for n in nodes or self.nodes:  # one after the other is soon enough
-            n.run(f"dev=$(readlink -f /dev/disk/by-id/virtio-{disk}); dmsetup load {disk} --table \"0 $(blockdev --getsz $dev) linear $dev 0\" && "
-                  f"dmsetup suspend --nolockfs --noflush {disk} && dmsetup resume {disk}")
+        self.swap_disk(disk, "linear $dev 0", nodes)
 
     def __exit__(self, kind, error, trace):
         try:

@@ -14,6 +14,18 @@ def load_target(node, name=NAMES["ours"]):
     node.run(f"modprobe -qa dm-mod dm-log scsi_mod; insmod {BUILD}/modules/{node.lab.kernel}/dm-mpath.ko target_name={name}")
 
 
+def start_multipathd(node, *more):
+    """Debian's, with the settings of a user who wants maps by priority and I/O back on the best path at once."""
+    conf = "\n".join(("defaults {", "polling_interval 1", "max_polling_interval 1", "user_friendly_names yes", "find_multipaths no", "path_grouping_policy group_by_prio", "prio alua",
+                      "failback immediate", *more, "}"))
+    node.run(f"cat > /etc/multipath.conf <<'X'\n{conf}\nX\n(setsid multipathd -d -v2 > /var/log/multipathd.log 2>&1 < /dev/null &)")
+    wait_for("multipathd", lambda: node.run("multipathd show daemon", check=False)[1].startswith("pid"))
+
+
+def stop_multipathd(node):
+    node.run("pkill -x multipathd; while pgrep -x multipathd; do sleep 0.1; done")
+
+
 class Paths:
     """Loads our target, too."""
 

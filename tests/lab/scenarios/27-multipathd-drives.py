@@ -13,24 +13,10 @@ sys.path.insert(0, __file__.rsplit("/", 2)[0])
 from lab import *  # noqa: F403 - a story speaks the lab's language
 from multipath import *  # noqa: F403
 
-CONF = """defaults {
-  polling_interval 1
-  max_polling_interval 1
-  user_friendly_names yes
-  find_multipaths no
-  path_grouping_policy group_by_prio
-  prio alua
-  failback immediate
-  no_path_retry queue
-}
-"""
-
-
 class Daemon:
     def __init__(self, node):
         self.node = node
-        node.run(f"cat > /etc/multipath.conf <<'X'\n{CONF}X\n(setsid multipathd -d -v2 > /var/log/multipathd.log 2>&1 < /dev/null &)")
-        wait_for("multipathd", lambda: node.run("multipathd show daemon", check=False)[1].startswith("pid"))
+        start_multipathd(node, "no_path_retry queue")
 
     def do(self, command):
         answer = self.node.run(f"multipathd {command}").strip()
@@ -119,7 +105,8 @@ def tell(lab):
     expect(kernel_name in listed.split(), listed)
 
     say("the map goes")
-    one.run("pkill -x libvirtd; pkill -x multipathd; while pgrep -x multipathd; do sleep 0.1; done")  # which would make it anew
+    one.run("pkill -x libvirtd")
+    stop_multipathd(one)  # which would make it anew
     one.run(f"multipath -f {ours.name}")
     expect(ours.name not in one.run("dmsetup ls"), "a map is left")
     one.run("rmmod dm_mpath")

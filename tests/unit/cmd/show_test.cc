@@ -53,6 +53,25 @@ TEST(Show, Verdict) {
     EXPECT_EQ(verdict(status(json::array({failed}))), kTrouble);
 }
 
+TEST(Show, LegsAreToldWhileSomethingIsWrongWithThem) {
+    auto with = [](json second) {
+        json log = sample(0);
+        log["legs"] = {{{"leg", 0}, {"state", "alive"}, {"primary", true}}, std::move(second)};
+        return status(json::array({log}));
+    };
+    json leg = {{"leg", 1}, {"state", "alive"}, {"primary", false}, {"paths", {{"usable", 4}, {"total", 4}}}};
+    EXPECT_EQ(table(with(leg)).find("legs:"), std::string::npos);
+    EXPECT_EQ(verdict(with(leg)), kFine);
+    leg["paths"]["usable"] = 1;
+    EXPECT_NE(table(with(leg)).find("0 alive (primary), 1 alive by 1 of 4 paths;"), std::string::npos) << table(with(leg));
+    EXPECT_EQ(verdict(with(leg)), kFine);
+    leg["paths"]["usable"] = 0;
+    EXPECT_EQ(verdict(with(leg)), kTrouble);
+    leg = {{"leg", 1}, {"state", "away"}, {"primary", false}};
+    EXPECT_NE(table(with(leg)).find("1 AWAY;"), std::string::npos) << table(with(leg));
+    EXPECT_EQ(verdict(with(leg)), kTrouble);
+}
+
 TEST(Show, TableTellsWhatMatters) {
     std::string t = table(status(json::array({sample(32)})));
     for (const char* part : {"quorate", "2 (down); a message takes 1.5 ms there and back, at most 3.0 ms so far", "LVM-x", "32 not in sync", "75.0 %", "3 dirty here"})
