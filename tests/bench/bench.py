@@ -491,6 +491,13 @@ def large(lab):
         n.run("dmsetup remove --retry big; dmsetup remove big0; dmsetup remove big1")
 
 
+def make(m, line):
+    """Its node is there at once, whenever udev comes to it."""
+    refused = m.create(line)
+    expect(refused is None, f"the table is refused: {refused}")
+    m.node.run(f"dmsetup mknodes {m.name}")
+
+
 def paths(lab):
     """Our multipath target against the kernel's own: disks in memory, so that what the targets themselves cost is seen."""
     node = lab.node(1)
@@ -508,7 +515,7 @@ def paths(lab):
             samples = {}
             for n in range(ROUNDS):
                 for kind, m in kinds.items():
-                    m.create(f"2 queue_mode {mode} 0 1 1 round-robin 0 {count} 0 {' '.join(disks.numbers[:count])}")
+                    make(m, f"2 queue_mode {mode} 0 1 1 round-robin 0 {count} 0 {' '.join(disks.numbers[:count])}")
                     samples.setdefault(kind, []).append(figure(m.path, jobs))
                     m.remove()
                 if mode == "bio" and count == 1:
@@ -529,7 +536,7 @@ def paths(lab):
     for n in range(ROUNDS):
         for kind, selector in (("stock", "service-time"), ("ours", "latency")):
             m = kinds[kind]
-            m.create(f"2 queue_mode bio 0 1 1 {selector} 0 2 {1 if selector == 'service-time' else 0} {' '.join(number + (' 1' if selector == 'service-time' else '') for number in numbers)}")
+            make(m, f"2 queue_mode bio 0 1 1 {selector} 0 2 {1 if selector == 'service-time' else 0} {' '.join(number + (' 1' if selector == 'service-time' else '') for number in numbers)}")
             rates.setdefault(kind, []).append(fio(node, m.path, 4, size=f"{SIZE_MIB}m", rw="randread", seconds=SECONDS)())
             m.remove()
     at_least("one of two paths slower by 100 ms, 4k randread, depth 4: `latency` against the kernel's `service-time`", statistics.median(rates["ours"]) / statistics.median(rates["stock"]), 1.1)
@@ -624,6 +631,7 @@ def trouble(lab):
 
     def longest(path, usable, heals):
         """A write that met the failure of the path in use."""
+        node.run(f"dd if={path} of=/dev/null bs=4k count=1 iflag=direct 2>&1")  # so that a group is chosen
         wait_for("both paths to be usable", usable, 60)
         load = node.load("write", path, seconds=6, depth=4)
         time.sleep(2)
@@ -643,7 +651,7 @@ def trouble(lab):
     stop_multipathd(node)
     node.run("multipath -f mpatha")
     ours = Map(node)
-    ours.create("4 group_prio alua failback immediate 1 alua 2 1 service-time 0 1 1 {} 1 service-time 0 1 1 {} 1".format(*array.numbers))
+    make(ours, "4 group_prio alua failback immediate 1 alua 2 1 service-time 0 1 1 {} 1 service-time 0 1 1 {} 1".format(*array.numbers))
     mine = [longest(ours.path, lambda: ours.states() == ["active"] * 2 and ours.in_use() == 1, lambda: back.append(float(node.run(f"{heal}; python3 - <<'X'{BACK}X")))) for _ in range(ROUNDS)]
     ours.remove()
     at_most("a path fails under load: longest write, against the kernel's own target with multipathd", statistics.median(mine) / statistics.median(stock), 0.5, "of it")
@@ -654,7 +662,7 @@ def trouble(lab):
         node.run(f"dmsetup create --noudevsync {name} --table '0 {SIZE_MIB * 2048} linear {number} 0'")
     numbers = [node.run(f"dmsetup info -c --noheadings -o major,minor --separator : {name}").strip() for name in ("hangs", "well")]
     array.set(OPTIMIZED, OPTIMIZED)
-    ours.create("4 queue_mode bio path_timeout_ms 500 0 1 1 round-robin 0 2 0 {} {}".format(*numbers))
+    make(ours, "4 queue_mode bio path_timeout_ms 500 0 1 1 round-robin 0 2 0 {} {}".format(*numbers))
     last, others = (float(x) for x in node.run(f"python3 - <<'X'{HANG.format(path=ours.path)}X", timeout=60).split())
     at_most("a path hangs (path_timeout_ms 500): the last read that went down it, after it began to hang", round(last), 700, "ms")
     at_most("longest of all the other reads meanwhile", round(others), 700, "ms")

@@ -89,8 +89,8 @@ class Map:
         self.path = f"/dev/mapper/{self.name}"
 
     def create(self, line):
-        """None, or what the constructor said. The node is there at once, whenever udev comes to it."""
-        status, told = self.node.run(f"dmesg -C; dmsetup create --noudevsync {self.name} --table '0 {SIZE_MIB * 2048} {self.target} {line}' 2>/dev/null && dmsetup mknodes {self.name}; status=$?; dmesg; exit $status", check=False)
+        """None, or what the constructor said."""
+        status, told = self.node.run(f"dmesg -C; dmsetup create --noudevsync {self.name} --table '0 {SIZE_MIB * 2048} {self.target} {line}' 2>/dev/null; status=$?; dmesg; exit $status", check=False)
         found = re.search(rf"table: \S+: {re.escape(self.target)}: (.*?)(?: \(|$)", told, re.M)
         return None if status == 0 else found.group(1) if found else "?"
 
