@@ -14,7 +14,7 @@ static void begin(struct mpath_io *io, struct mpath_path *path, u32 bytes, bool 
 	io->bytes = bytes;
 	io->writes = writes;
 	io->began = now;
-	select_began(&path->select, bytes, now);
+	select_began(path->group->selector, &path->select, bytes, now);
 }
 
 /* It is on no path any more. */

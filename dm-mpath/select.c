@@ -24,6 +24,9 @@ struct select_path *select_choose(const struct selector *s, struct select_group 
 
 	if (!paths->n)
 		return NULL;
+	/* Turns are not taken where there is no choice: a counter that all CPUs share costs. */
+	if (paths->n == 1 && !s->counts)
+		return READ_ONCE(paths->path[0]->usable) ? paths->path[0] : NULL;
 	io->turn = (u32)atomic_inc_return(&g->turn);
 	io->everybody = false;
 	p = s->choose(g, paths, io);
@@ -33,11 +36,12 @@ struct select_path *select_choose(const struct selector *s, struct select_group 
 	return s->choose(g, paths, io);
 }
 
-void select_began(struct select_path *p, u32 bytes, u64 now)
+void select_began(const struct selector *s, struct select_path *p, u32 bytes, u64 now)
 {
 	if (atomic_inc_return(&p->in_flight) == 1)
 		WRITE_ONCE(p->busy_since, now);
-	atomic64_add(bytes, &p->bytes);
+	if (s->weighs)
+		atomic64_add(bytes, &p->bytes);
 }
 
 void select_ended(const struct selector *s, struct select_group *g, struct select_path *p,
@@ -47,7 +51,8 @@ void select_ended(const struct selector *s, struct select_group *g, struct selec
 		s->ended(g, p, bytes, began, now);
 	if (now)
 		WRITE_ONCE(p->last_end, now);
-	atomic64_sub(bytes, &p->bytes);
+	if (s->weighs)
+		atomic64_sub(bytes, &p->bytes);
 	atomic_dec_return(&p->in_flight);
 }
 

@@ -26,7 +26,7 @@ struct select_path {
 	bool usable; /* takes new I/O */
 	u8 share;    /* percent of its turns, while it is ramped up; 100 otherwise */
 	atomic_t in_flight;
-	atomic64_t bytes; /* in flight */
+	atomic64_t bytes; /* in flight; service-time */
 	u32 throughput;	  /* service-time: relative, 0..100 */
 	u64 last_end;	  /* ns; latency, historical-service-time */
 	u64 busy_since;	  /* ns; when something was first in flight since nothing was */
@@ -60,6 +60,8 @@ struct selector {
 	const char *name;
 	u32 table_args, info_args; /* per path, in the status */
 	bool timed;		   /* wants to know when I/O begins and ends */
+	bool weighs;		   /* wants to know how many bytes are in flight */
+	bool counts;		   /* choose() sees every I/O, also where there is one path alone */
 	/* Null: no arguments, or the error text. */
 	const char *(*group_args)(struct select_group *g, u32 argc, char **argv);
 	const char *(*path_args)(struct select_path *p, u32 argc, char **argv);
@@ -81,7 +83,7 @@ struct select_path *select_choose(const struct selector *s, struct select_group 
 				  const struct select_paths *paths, struct select_io *io);
 
 /* It goes out; it has come back, however. Times are 0 where they were not taken. */
-void select_began(struct select_path *p, u32 bytes, u64 now);
+void select_began(const struct selector *s, struct select_path *p, u32 bytes, u64 now);
 void select_ended(const struct selector *s, struct select_group *g, struct select_path *p,
 		  u32 bytes, u64 began, u64 now);
 

@@ -57,6 +57,7 @@ const struct selector select_io_affinity = {
 	.table_args = 1,
 	.info_args = 1,
 	.path_args = path_args,
+	.counts = true,
 	.choose = choose,
 	.path_table = table,
 	.path_info = info,

@@ -59,6 +59,7 @@ const struct selector select_service_time = {
 	.table_args = 2,
 	.info_args = 2,
 	.path_args = path_args,
+	.weighs = true,
 	.choose = choose,
 	.path_table = table,
 	.path_info = info,

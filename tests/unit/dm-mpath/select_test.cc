@@ -70,7 +70,7 @@ struct Bench {
         const int i = choose(bytes);
         ASSERT_GE(i, 0);
         const auto at = static_cast<size_t>(i);
-        select_began(&path[at], bytes, now);
+        select_began(s, &path[at], bytes, now);
         free_at[at] = std::max(free_at[at], now) + service[at];
         flying.push({free_at[at], now, at});
     }
@@ -172,7 +172,7 @@ TEST(Select, ThroughputIsHeeded) {
     for (int i = 0; i < 40; ++i) {  // nothing lands meanwhile
         const int p = b.choose();
         ++b.served[static_cast<size_t>(p)];
-        select_began(&b.path[static_cast<size_t>(p)], 4096, 0);
+        select_began(b.s, &b.path[static_cast<size_t>(p)], 4096, 0);
     }
     EXPECT_EQ(b.served, (std::vector<unsigned>{30, 10}));
     b.args(1, {"1", "0"});
@@ -181,11 +181,36 @@ TEST(Select, ThroughputIsHeeded) {
     EXPECT_EQ(b.choose(), 1);
 }
 
+TEST(Select, APathAloneIsTakenForAsLongAsItIsUsable) {
+    for (const char* name : {"round-robin", "queue-length", "service-time", "historical-service-time", "io-affinity", "latency"}) {
+        Bench b(name, {kMs});
+        b.path[0].share = 1;  // ramped up, but nobody else is there
+        for (int i = 0; i < 200; ++i) EXPECT_EQ(b.choose(), 0) << name;
+        b.path[0].usable = false;
+        EXPECT_EQ(b.choose(), -1) << name;
+    }
+    Bench b("io-affinity", {kMs});
+    EXPECT_EQ(b.choose(), 0);
+    EXPECT_EQ(b.group.misses.counter, 1);
+}
+
+TEST(Select, NothingIsLeftInFlight) {
+    for (const char* name : {"round-robin", "service-time"}) {
+        Bench b(name, {kMs, 2 * kMs});
+        b.run(4, 200);
+        while (!b.flying.empty()) b.land();
+        for (const select_path& p : b.path) {
+            EXPECT_EQ(p.in_flight.counter, 0) << name;
+            EXPECT_EQ(p.bytes.counter, 0) << name;
+        }
+    }
+}
+
 TEST(Select, LatencyLeavesAPathWhoseIOIsOverdue) {
     Bench b("latency", {kMs, kMs});
     b.run(4, 200);
     const int first = b.choose();
-    select_began(&b.path[static_cast<size_t>(first)], 4096, b.now);  // and never ends
+    select_began(b.s, &b.path[static_cast<size_t>(first)], 4096, b.now);  // and never ends
     b.now += 100 * kMs;
     for (int i = 0; i < 300; ++i) EXPECT_NE(b.choose(), first);
 }
