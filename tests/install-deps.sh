@@ -33,7 +33,7 @@ for p in "${packages[@]}"; do
   [ "$(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing+=("$p")
 done
 tree=${CLOGD_BUILD:-$PWD/build}/lab/guest
-[[ " $* " == *" lab "* && ! -d $tree ]] || guest=()
+[[ " $* " == *" lab "* && ! $tree -nt $0 ]] || guest=() # $0 names them
 [ ${#missing[@]} -eq 0 ] && [ ${#guest[@]} -eq 0 ] && exit 0
 [ ${#missing[@]} -eq 0 ] || echo "installing: ${missing[*]}"
 [ ${#guest[@]} -eq 0 ] || echo "for the lab's machines: ${guest[*]}"
@@ -57,7 +57,7 @@ unpack_guest() { # with what they need that this host does not have
   rm -rf "$tree.new" && mkdir -p "$tree.new" || return
   local package
   for package in "$cache"/*.deb; do dpkg-deb -x "$package" "$tree.new" || return; done
-  mv "$tree.new" "$tree"
+  rm -rf "$tree" && mv "$tree.new" "$tree" && touch "$tree"
 }
 
 if ! { apt-get update && install_missing && unpack_guest; } >"$log" 2>&1; then

@@ -296,7 +296,7 @@ void Daemon::act(out::OpenDisk& o) {
 void Daemon::act(out::Close& o) {
     LogIo& x = io(o.uuid);
     x.disk.reset();
-    x.mirror.set({});
+    x.mirror.forget();
     x.paths.clear();
     x.copier->close_legs();
 }
@@ -326,10 +326,9 @@ void Daemon::act(out::FindLegs& o) {
     LogIo& x = io(o.uuid);
     x.device_worker.post([this, &x, uuid = o.uuid] {
         std::string error;
-        auto m = find_mirror(uuid, &error);
+        auto m = x.mirror.look_up(uuid, &error);
         ev::Legs legs{uuid, 0, false, error};
         if (m) {
-            x.mirror.set(*m);
             legs.error = x.copier->use_legs(m->legs);
             if (legs.error.empty()) legs.count = static_cast<uint32_t>(m->legs.size());
             legs.handle_errors = m->handle_errors;
@@ -345,10 +344,7 @@ void Daemon::act(out::FlushLegs& o) {
         int r = x.copier->flush(legs);
         std::string error;
         if (r == -ENODEV)
-            if (auto m = find_mirror(uuid, &error)) {
-                x.mirror.set(*m);
-                r = x.copier->use_legs(m->legs).empty() ? x.copier->flush(legs) : -ENODEV;
-            }
+            if (auto m = x.mirror.look_up(uuid, &error)) r = x.copier->use_legs(m->legs).empty() ? x.copier->flush(legs) : -ENODEV;
         later(ev::LegsFlushed{uuid, r == 0});
     });
 }
@@ -363,10 +359,7 @@ void Daemon::act(out::Probe& o) {
         std::vector<Leg> legs = x.mirror.get().legs;
         std::string error;
         if (legs.empty())
-            if (auto m = find_mirror(uuid, &error)) {
-                x.mirror.set(*m);
-                legs = m->legs;
-            }
+            if (auto m = x.mirror.look_up(uuid, &error)) legs = m->legs;
         int r = probe_leg(legs, leg);
         if (r == 0) x.copier->use_legs(legs);  // one that could not be opened before may be there again
         later(ev::Probed{uuid, leg, r == 0});

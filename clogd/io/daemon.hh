@@ -38,12 +38,19 @@ class KnownMirror {
         std::lock_guard lock(mutex_);
         return mirror_;
     }
-    void set(MirrorDevice mirror) {
-        std::lock_guard lock(mutex_);
-        mirror_ = std::move(mirror);
+    void forget() { keep({}); }
+    // nullopt: as find_mirror(), and what is known stays.
+    std::optional<MirrorDevice> look_up(const std::string& log_uuid, std::string* error) {
+        auto found = find_mirror(log_uuid, error);
+        if (found) keep(*found);
+        return found;
     }
 
   private:
+    void keep(MirrorDevice mirror) {
+        std::lock_guard lock(mutex_);
+        mirror_ = std::move(mirror);
+    }
     std::mutex mutex_;
     MirrorDevice mirror_;
 };

@@ -66,7 +66,7 @@ Paths paths_below(dev_t device, std::set<dev_t>& seen) {
     if (!dm_is_dm_major(static_cast<uint32_t>(major(device))) || !seen.insert(device).second) return found;
     DmTask status = run_for(DM_DEVICE_STATUS, device);
     if (!status) return found;
-    for_each_target(status.get(), [&](uint64_t, uint64_t, const char* type, const char* params) {
+    for_each_target(status.get(), [&](uint64_t, const char* type, const char* params) {
         if (std::strncmp(type, "multipath", 9) != 0) return;  // ours may be loaded under another name
         if (auto paths = parse_paths(params)) found = worse(found, *paths);
     });

@@ -76,7 +76,7 @@ std::optional<std::vector<MirrorDevice>> scan_mirrors(std::string* error) {
     for (;; names = reinterpret_cast<struct dm_names*>(reinterpret_cast<char*>(names) + names->next)) {
         DmTask table(dm_task_create(DM_DEVICE_TABLE));
         if (table && dm_task_set_name(table.get(), names->name) && dm_task_run(table.get()))
-            for_each_target(table.get(), [&](uint64_t, uint64_t length, const char* type, const char* params) {
+            for_each_target(table.get(), [&](uint64_t length, const char* type, const char* params) {
                 if (std::strncmp(type, "mirror", 6) != 0) return;  // ours may be loaded under another name
                 if (auto m = parse_mirror(names->name, length, params)) {
                     m->target = type;

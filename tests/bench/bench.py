@@ -519,7 +519,7 @@ def paths(lab):
                     samples.setdefault(kind, []).append(figure(m.path, jobs))
                     m.remove()
                 if mode == "bio" and count == 1:
-                    node.run(f"dmsetup create --noudevsync plain --table '0 {SIZE_MIB * 2048} linear {disks.numbers[0]} 0' && dmsetup mknodes plain")
+                    over(node, "plain", disks.numbers[0])
                     samples.setdefault("linear", []).append(figure("/dev/mapper/plain", small))
                     node.run("dmsetup remove --noudevsync --retry plain")
             median = {kind: [statistics.median(round_[i] for round_ in rounds) for i in range(len(rounds[0]))] for kind, rounds in samples.items()}
@@ -530,8 +530,8 @@ def paths(lab):
                     at_least(f"{what}: against a linear target", median["ours"][i] / median["linear"][i], 0.95)
 
     say("one of two paths is slower by 100 ms")
-    node.run(f"modprobe -q dm-delay; dmsetup create --noudevsync slow --table '0 {SIZE_MIB * 2048} delay {disks.numbers[1]} 0 100'; dmsetup create --noudevsync quick --table '0 {SIZE_MIB * 2048} linear {disks.numbers[0]} 0'")
-    numbers = [node.run(f"dmsetup info -c --noheadings -o major,minor --separator : {name}").strip() for name in ("quick", "slow")]
+    node.run("modprobe -q dm-delay")
+    numbers = [over(node, "quick", disks.numbers[0]), over(node, "slow", disks.numbers[1], "delay {} 0 100")]
     rates = {}
     for n in range(ROUNDS):
         for kind, selector in (("stock", "service-time"), ("ours", "latency")):
@@ -658,9 +658,7 @@ def trouble(lab):
     result("the same in ms: ours, and the kernel's own", f"{statistics.median(mine):.0f} / {statistics.median(stock):.0f}", "ms", "-", None)
     at_most("a path is well again: in use after", round(statistics.median(back)), 2000, "ms")
 
-    for name, number in zip(("hangs", "well"), array.numbers):
-        node.run(f"dmsetup create --noudevsync {name} --table '0 {SIZE_MIB * 2048} linear {number} 0'")
-    numbers = [node.run(f"dmsetup info -c --noheadings -o major,minor --separator : {name}").strip() for name in ("hangs", "well")]
+    numbers = [over(node, name, number) for name, number in zip(("hangs", "well"), array.numbers)]
     array.set(OPTIMIZED, OPTIMIZED)
     make(ours, "4 queue_mode bio path_timeout_ms 500 0 1 1 round-robin 0 2 0 {} {}".format(*numbers))
     last, others = (float(x) for x in node.run(f"python3 - <<'X'{HANG.format(path=ours.path)}X", timeout=60).split())

@@ -407,8 +407,11 @@ class Node:
         """Disks in memory (scsi_debug); their names."""
         load = f"insmod {DEBUG_KERNEL}/linux/drivers/scsi/scsi_debug.ko" if DEBUG_KERNEL else "modprobe sd_mod && modprobe scsi_debug"
         self.run(f"{load} add_host={count} delay=0 {options}")
-        return wait_for("the disks in memory", lambda: (found := self.run("ls -d /sys/bus/pseudo/drivers/scsi_debug/adapter*/host*/target*/*/block/* 2>/dev/null; true").split())
-                        and len(found) == count and [f.rsplit("/", 1)[1] for f in found])
+        return self.wait_for_disks("the disks in memory", count, "/sys/bus/pseudo/drivers/scsi_debug/adapter*/host*/target*/*/block/*")
+
+    def wait_for_disks(self, what, count, pattern):
+        """So many in sysfs; their names, in the order of where they are."""
+        return wait_for(what, lambda: (found := self.run(f"ls -d {pattern} 2>/dev/null; true").split()) and len(found) == count and [f.rsplit("/", 1)[1] for f in found])
 
     def use_guest_packages(self):
         """What tests/install-deps.sh keeps from the host: multipath-tools, open-iscsi, libvirt."""

@@ -26,6 +26,12 @@ def stop_multipathd(node):
     node.run("pkill -x multipathd; while pgrep -x multipathd; do sleep 0.1; done")
 
 
+def over(node, name, number, target="linear {} 0"):
+    """A device over a path, which can hang or be slow without it; its number. Its node is there at once, whenever udev comes to it."""
+    return node.run(f"dmsetup create --noudevsync {name} --table '0 {SIZE_MIB * 2048} {target.format(number)}' && dmsetup mknodes {name} && "
+                    f"dmsetup info -c --noheadings -o major,minor --separator : {name}").strip()
+
+
 class Paths:
     """Loads our target, too."""
 
@@ -60,8 +66,7 @@ class Array:
             way = f"{TARGET}/loopback/naa.500100000000000{i}/tpgt_1"
             node.run(f"mkdir {self.disk}/alua/{port} && echo {16 + i} > {self.disk}/alua/{port}/tg_pt_gp_id && echo {1 if decides_alone else 3} > {self.disk}/alua/{port}/alua_access_type && "
                      f"mkdir -p {way} && echo naa.500100000000010{i} > {way}/nexus && mkdir {way}/lun/lun_0 && ln -s {self.disk} {way}/lun/lun_0/disk && echo {port} > {way}/lun/lun_0/alua_tg_pt_gp")
-        self.names = wait_for("two ways to the disk", lambda: (found := node.run("ls -d /sys/devices/*/tcm_loop_adapter_*/host*/target*/*/block/* 2>/dev/null; true").split()) and len(found) == 2
-                              and [f.rsplit("/", 1)[1] for f in found])
+        self.names = node.wait_for_disks("two ways to the disk", 2, "/sys/devices/*/tcm_loop_adapter_*/host*/target*/*/block/*")
         self.numbers = [node.run(f"cat /sys/block/{name}/dev").strip() for name in self.names]
 
     def set(self, *states):
@@ -73,6 +78,11 @@ class Array:
     def path(self, port, state):
         """Of this node to the port: `offline` or `running`."""
         self.node.run(f"echo {state} > /sys/block/{self.names[port]}/device/state")
+
+    def paths(self, state):
+        """Both."""
+        for port in range(len(PORTS)):
+            self.path(port, state)
 
     def remove(self):
         for i, port in enumerate(PORTS):

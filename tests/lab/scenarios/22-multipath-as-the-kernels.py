@@ -143,7 +143,7 @@ def trouble(one, paths, mode):
 def a_path_hangs(one, paths):
     say("a path hangs under load")
     for i in (0, 1):
-        one.run(f"dmsetup create --noudevsync way{i} --table '0 {SIZE_MIB * 2048} linear {paths.numbers[i]} 0'")
+        over(one, f"way{i}", paths.numbers[i])
     ours = Map(one, "ours")
     ours.create("4 queue_mode bio path_timeout_ms 500 0 1 1 queue-length 0 2 0 /dev/mapper/way0 /dev/mapper/way1")
     load = one.load("write", ours.path, seconds=8, depth=4, span_mib=8, verify=True)

@@ -60,7 +60,7 @@ def paths_come_and_go(one, paths, mode):
 def what_is_in_flight_is_waited_for(one, paths):
     say("a path goes when what is in flight has come back")
     for i in (0, 1):
-        one.run(f"dmsetup create --noudevsync way{i} --table '0 {SIZE_MIB * 2048} linear {paths.numbers[i]} 0'")
+        over(one, f"way{i}", paths.numbers[i])
     ours = Map(one)
     ours.create("2 queue_mode bio 0 1 1 queue-length 0 2 0 /dev/mapper/way0 /dev/mapper/way1")
     way = ours.paths()[0]["device"]

@@ -64,7 +64,7 @@ def tell(lab):
 
     say("a path fails and is back")
     array.path(0, "offline")
-    daemon.wait("one path", [("active", 10, [UP]), ("enabled", 0, [("failed", "faulty")])])
+    daemon.wait("one path", [("active", 10, [UP]), ("enabled", 0, [DOWN])])
     array.path(0, "running")
     wait_for("the failback", lambda: uses(ours, array.numbers[0]))
     daemon.wait("both paths", [("active", 50, [UP]), ("enabled", 10, [UP])])
@@ -87,8 +87,7 @@ def tell(lab):
     daemon.wait("both paths", [("active", 50, [UP]), ("enabled", 10, [UP])])
 
     say("all paths fail, and writes wait")
-    for port in (0, 1):
-        array.path(port, "offline")
+    array.paths("offline")
     wait_for("both to have failed", lambda: [path for _, _, paths in daemon.groups() for path in paths] == [DOWN, DOWN])
     for port in (1, 0):
         array.path(port, "running")

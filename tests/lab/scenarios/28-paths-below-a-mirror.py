@@ -52,8 +52,7 @@ def tell(lab):
     expect(paths() == (2, 2) and reads_below() > 0, "no read went below")
 
     say("no path is left, and reads go elsewhere")
-    for port in (0, 1):
-        array.path(port, "offline")
+    array.paths("offline")
     waits = one.background(f"dd if={ours.path} of=/dev/null bs=4k count=1 iflag=direct 2>&1")
     wait_for("both to be missed", lambda: paths() == (0, 2))
     table = one.run(f"{BUILD}/bin/clogctl status", check=False)[1]
@@ -61,20 +60,17 @@ def tell(lab):
     before = reads_below()
     one.expect(one.load("read", mirror.path, seconds=2, span_mib=8)(), "reads without a path below")
     expect(reads_below() == before, f"{reads_below() - before} reads went where no path is left")
-    for port in (0, 1):
-        array.path(port, "running")
+    array.paths("running")
     wait_for("both to be back", lambda: paths() == (2, 2))
     expect(waits()[0] == 0, "what waited for a path failed")
 
     say("writes fail: for want of a path, and on the device itself")
     ours.message("fail_if_no_path")
-    for port in (0, 1):
-        array.path(port, "offline")
+    array.paths("offline")
     enough = one.keep_writing(mirror.path)
     wait_for("the leg to be given up", lambda: one.log_status(mirror)["legs"][1]["state"] == "away")
     wait_for("the reason", lambda: said("leg 1 fails here because none of its 2 path(s) is left"))
-    for port in (0, 1):
-        array.path(port, "running")
+    array.paths("running")
     wait_for("both paths to be back", lambda: paths() == (2, 2))
     enough("writes without the leg")
     mirror.message("restore")

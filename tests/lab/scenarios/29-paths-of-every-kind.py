@@ -40,8 +40,7 @@ def iscsi(one):
                 "echo 1 > generate_node_acls && echo 0 > demo_mode_write_protect && echo 1 > ../enable")
     one.run("echo InitiatorName=iqn.2026-01.lab:host > /etc/iscsi/initiatorname.iscsi && printf 'node.startup = manual\nnode.session.timeo.replacement_timeout = 2\n"
             "node.conn[0].timeo.noop_out_interval = 1\nnode.conn[0].timeo.noop_out_timeout = 1\n' > /etc/iscsi/iscsid.conf && iscsid && iscsiadm -m discovery -t st -p 127.0.0.1 && iscsiadm -m node -l")
-    names = wait_for("two ways by iSCSI", lambda: (found := one.run("ls -d /sys/devices/platform/host*/session*/target*/*/block/* 2>/dev/null; true").split()) and len(found) == 2
-                     and sorted(f.rsplit("/", 1)[1] for f in found))
+    names = one.wait_for_disks("two ways by iSCSI", 2, "/sys/devices/platform/host*/session*/target*/*/block/*")
 
     def serves(i, truth):  # which of the portals the first disk came by does not matter
         one.run(f"echo {truth} > {target}/tpgt_{portals[i]}/enable")
@@ -66,7 +65,7 @@ def nvme(one):
         port = f"{config}/ports/{i}"
         one.run(f"mkdir {port} && cd {port} && echo tcp > addr_trtype && echo ipv4 > addr_adrfam && echo 127.0.0.{i} > addr_traddr && echo 4420 > addr_trsvcid && ln -s {subsystem} subsystems/{name} && "
                 f"echo transport=tcp,traddr=127.0.0.{i},trsvcid=4420,nqn={name},reconnect_delay=1,ctrl_loss_tmo=600,fast_io_fail_tmo=1,keep_alive_tmo=5 > /dev/nvme-fabrics")
-    names = wait_for("two ways by NVMe", lambda: (found := one.run("cd /sys/block; ls -d nvme* 2>/dev/null; true").split()) and len(found) == 2 and sorted(found))
+    names = one.wait_for_disks("two ways by NVMe", 2, "/sys/block/nvme*")
 
     def port(i):
         return one.run(f"sed 's/.*traddr=127.0.0.\\([12]\\).*/\\1/' /sys/block/{names[i]}/device/address").strip()
@@ -83,10 +82,8 @@ def nvme(one):
 
 def adapters(one):
     say("two SCSI adapters: one hangs, and goes on; one is unplugged")
-
     one.run("modprobe -a virtio_scsi sd_mod")
-    found = wait_for("two ways", lambda: (found := one.run("ls -d /sys/devices/pci*/*/virtio*/host*/target*/*/block/* 2>/dev/null; true").split()) and len(found) == 2 and sorted(found))
-    names = [f.rsplit("/", 1)[1] for f in found]  # in the adapters' order
+    names = one.wait_for_disks("two ways", 2, "/sys/devices/pci*/*/virtio*/host*/target*/*/block/*")  # in the adapters' order
     ways = one.lab.ways("lun")
     ours = lost_and_back(one, "2 path_timeout_ms 1000 0 1 1 latency 0 2 0 {} {}", names, lambda i: one.throttle(f"{ways[i]}-disk", 1),
                          lambda i: one.throttle(f"{ways[i]}-disk", 0), "an adapter that hangs")
