@@ -21,7 +21,7 @@ module_param(target_name, charp, 0444);
 MODULE_PARM_DESC(target_name,
 		 "name of the target; another one lets it be loaded beside the kernel's own");
 
-unsigned int mirror_idle_ms = 3000;
+unsigned int mirror_idle_ms = 10000;
 module_param_named(idle_ms, mirror_idle_ms, uint, 0644);
 MODULE_PARM_DESC(idle_ms, "a region's mark ends when it was not written for so long (ms)");
 

@@ -6,7 +6,9 @@
 // returns zeros and ok() is false.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -33,10 +35,10 @@ class Writer {
     template <class T>
     requires std::is_integral_v<T> || std::is_enum_v<T>
     void operator()(T value) {
-        auto bits = static_cast<uint64_t>(value);
-        const size_t at = bytes_.size();
-        bytes_.resize(at + sizeof(T));
-        for (size_t i = 0; i < sizeof(T); ++i) bytes_[at + i] = static_cast<uint8_t>(bits >> (8 * i));
+        std::array<uint8_t, sizeof(T)> raw;
+        std::memcpy(raw.data(), &value, sizeof(T));
+        if constexpr (std::endian::native == std::endian::big) std::reverse(raw.begin(), raw.end());
+        bytes_.insert(bytes_.end(), raw.begin(), raw.end());
     }
     void operator()(const std::string& text) {
         (*this)(static_cast<uint16_t>(text.size()));
@@ -67,14 +69,16 @@ class Reader {
     template <class T>
     requires std::is_integral_v<T> || std::is_enum_v<T>
     void operator()(T& value) {
-        uint64_t bits = 0;
         if (!need(sizeof(T))) {
             value = static_cast<T>(0);
             return;
         }
-        for (size_t i = 0; i < sizeof(T); ++i) bits |= static_cast<uint64_t>(bytes_[at_ + i]) << (8 * i);
+        std::array<uint8_t, sizeof(T)> raw;
+        std::memcpy(raw.data(), bytes_.data() + at_, sizeof(T));
+        if constexpr (std::endian::native == std::endian::big) std::reverse(raw.begin(), raw.end());
+        if constexpr (std::is_same_v<T, bool>) value = raw[0] != 0;
+        else std::memcpy(&value, raw.data(), sizeof(T));
         at_ += sizeof(T);
-        value = static_cast<T>(bits);
     }
     void operator()(std::string& text) {
         uint16_t size = 0;

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
 #include "proto/bytes.hh"
@@ -114,7 +115,7 @@ inline Page decode_page(const PageId& id, ByteView bytes) {
     bool any_zero = false, any_whole = false, mixed = false;
     for (uint32_t s = 0; s < kSectors; ++s) {
         ByteView sector = bytes.subspan(size_t{s} * kSectorBytes, kSectorBytes);
-        if (std::all_of(sector.begin(), sector.end(), [](uint8_t b) { return b == 0; })) {
+        if (sector[0] == 0 && std::memcmp(sector.data(), sector.data() + 1, kSectorBytes - 1) == 0) {  // all zero
             any_zero = true;
             continue;
         }

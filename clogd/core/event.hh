@@ -249,7 +249,7 @@ struct Config {
     NodeId self = 0;
     uint64_t incarnation = 0;         // differs between runs of the daemon
     uint64_t boot = 0;                // differs between boots of the machine
-    TimeMs idle_unmark_ms = 3000;     // a region unwritten for so long loses its mark
+    TimeMs idle_unmark_ms = 10000;    // a region unwritten for so long loses its mark, within an eighth more
     uint32_t mark_cap = 2048;         // sticky marks; beyond it the longest idle go first
     TimeMs dead_wait_ms = 1000;       // between losing sight of a node and copying what it had marked (fencing ends it early)
     uint32_t lease_bytes = 32 << 20;  // at most; down to an eighth towards the end

@@ -335,6 +335,7 @@ class Log {
     RangeSet core_pending_, core_sent_, core_held_, core_drop_;  // marks of a core log: asked, in a message, confirmed, to be dropped
     uint64_t core_seq_ = 0, core_acked_ = 0;
     bool flushing_legs_ = false;
+    TimeMs next_sweep_ = 0;
     std::vector<Region> sweep_;
     bool suspended_ = false;  // by this daemon, for want of quorum
     bool draining_ = false;

@@ -555,6 +555,9 @@ void Log::clear_region(Region r) {
 void Log::sweep() {
     if (flushing_legs_ || phase_ != Phase::active) return;
     const Config& cfg = host_.config();
+    // The flush below costs whoever writes: one for many marks.
+    if (host_.now() < next_sweep_ && marks_.size() <= cfg.mark_cap + cfg.mark_cap / 8) return;
+    next_sweep_ = host_.now() + cfg.idle_unmark_ms / 8;
     sweep_ = marks_.droppable(host_.now(), cfg.idle_unmark_ms, cfg.mark_cap);
     if (cfg.planted == Planted::unmark_while_writing) sweep_ = marks_.all();
     if (sweep_.empty()) return;

@@ -28,6 +28,7 @@ struct UlogSocket::Impl {
     asio::posix::stream_descriptor fd;
     std::function<void(const ulog::Call&)> on_call;
     Counters counters;
+    const uint32_t pid = static_cast<uint32_t>(::getpid());
 
     Impl(asio::io_context& loop, std::function<void(const ulog::Call&)> f) : fd(loop), on_call(std::move(f)) {
         int s = ::socket(PF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_CONNECTOR);
@@ -84,7 +85,7 @@ struct UlogSocket::Impl {
         nlmsghdr header{};
         header.nlmsg_len = static_cast<uint32_t>(sizeof header + body.size());
         header.nlmsg_type = NLMSG_DONE;
-        header.nlmsg_pid = static_cast<uint32_t>(::getpid());
+        header.nlmsg_pid = pid;
         proto::Bytes frame(sizeof header + body.size());
         std::memcpy(frame.data(), &header, sizeof header);
         std::memcpy(frame.data() + sizeof header, body.data(), body.size());

@@ -121,7 +121,7 @@ TEST(Legs, MarksThatEndWhileALegIsAwayAreNotForgotten) {
     g.say(1, ev::KernelLegs::failed, 1);
     g.pass(200);
     g.step(1, ev::Regions{1, "LVM-x", ev::Regions::clear, {{7, 1}}});
-    g.pass(6000);  // longer than a region stays marked
+    g.pass(2 * Config{}.idle_unmark_ms);  // longer than a region stays marked
     EXPECT_EQ(g.log(1).marks().size(), 0u);
     EXPECT_TRUE(g.log(3).state().missed.contains(7));
 }

@@ -67,7 +67,7 @@ TEST(Log, IdleMarksGoAfterTheLegsWereFlushedUsedOnesStay) {
     s.pass(1000);
     EXPECT_EQ(log.marks().size(), 2u);
     EXPECT_EQ(s.flushes, 0u);
-    s.pass(4000);
+    s.pass(s.config.idle_unmark_ms * 5 / 4);
     EXPECT_EQ(s.flushes, 1u);
     EXPECT_FALSE(log.marks().marked(1));
     EXPECT_TRUE(log.marks().marked(2));
