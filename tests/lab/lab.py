@@ -482,9 +482,8 @@ class Mirror:
 
     def in_sync(self, *nodes):
         for n in nodes or [n for n in self.lab.nodes if n.alive()]:
-            words = n.run(f"dmsetup status {self.name}").split()
-            at = words.index(self.lab.target if self.lab.ours else "mirror") + 2
-            done, total = words[at + len(self.legs)].split("/")
+            _, _, _, count, *words = n.run(f"dmsetup status {self.name}").split()
+            done, total = words[int(count)].split("/")
             if done != total:
                 return False
             log = n.log_status(self)
