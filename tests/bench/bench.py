@@ -56,10 +56,6 @@ def fio(*arguments, **options):
     return lambda: job()["iops"]
 
 
-def wait_for_channel(node):
-    wait_for("the channel", lambda: node.run("grep -c clogd /proc/misc; ls -l /proc/$(pgrep -x clogd)/fd").count("/dev/clogd"))
-
-
 def clear_log(lab):
     lab.node(1).run(f"dd if=/dev/zero of={lab.path('log')} bs=1M count=8 oflag=direct 2>&1")
 
@@ -171,7 +167,7 @@ def load_targets(lab):
     for n in lab.nodes:
         n.use_our_mirror(target_name="mirror-ext")
         n.run("modprobe dm-mirror")
-        wait_for_channel(n)
+        n.wait_for_channel()
 
 
 def target(lab):
@@ -335,7 +331,7 @@ def failures(lab):
     one, two, three = lab.nodes
     for n in lab.nodes:
         n.use_our_mirror()
-        wait_for_channel(n)
+        n.wait_for_channel()
     lab.ours = True
     mirror = Mirror(lab, extra="nosync", uuid="LVM-failures")
     mirror.create()

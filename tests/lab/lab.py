@@ -420,6 +420,10 @@ class Node:
     def start_clogd(self, options=""):
         self.run(f"setsid {BUILD}/bin/clogd -f {options} > /dev/ttyS1 2>&1 < /dev/null & for i in $(seq 200); do {BUILD}/bin/clogctl version > /dev/null 2>&1 && break; sleep 0.1; done")
 
+    def wait_for_channel(self):
+        """Until clogd speaks with dm-log-cluster."""
+        wait_for("the channel", lambda: self.run("ls -l /proc/$(pgrep -x clogd)/fd").count("/dev/clogd"))
+
     def kill_clogd(self, sig="KILL"):
         self.run(f"pkill -{sig} -x clogd")
 

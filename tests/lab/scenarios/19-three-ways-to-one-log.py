@@ -25,7 +25,7 @@ def tell(lab):
     lab.start_cluster()
     mirror = Mirror(lab)
     for node in (one, three):
-        wait_for("the channel", lambda n=node: n.run("ls -l /proc/$(pgrep -x clogd)/fd").count("/dev/clogd"))
+        node.wait_for_channel()
     mirror.create(one, two)
     three.run(f"dmsetup create {mirror.name} --table '{mirror.table().replace('userspace', 'cluster').replace('clustered-', '')}'")
     ways = [node.log_status(mirror)["kernel"] for node in lab.nodes]

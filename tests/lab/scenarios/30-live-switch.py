@@ -28,7 +28,7 @@ def tell(lab):
 
     def upgrade():
         one.use_our_mirror(target_name="mirror-ext")
-        wait_for("the channel", lambda: one.run("ls -l /proc/$(pgrep -x clogd)/fd").count("/dev/clogd"))
+        one.wait_for_channel()
 
     for number, tables in enumerate(([(ours, "channel")], [(ours, "channel"), (stock, "netlink")])):
         say(f"under load, node 1 goes to the {' and back to '.join(want for _, want in tables)}")
