@@ -22,17 +22,11 @@ static const char *text_of(enum path_event event)
 	return texts[event];
 }
 
-static const char *cause_text(struct mpath_path *path)
+static const char *cause_text(const struct mpath_path *path)
 {
-	return path->since ? text_of(path->cause) : "as the table has it";
-}
+	const struct path_change *newest = path_change_ago(path, 1);
 
-/* The newest is the first; NULL: so many are not known. */
-static const struct path_change *change(const struct mpath_path *path, u32 n)
-{
-	if (n > min_t(u32, path->nr_changes, PATH_CHANGES))
-		return NULL;
-	return &path->changes[(path->nr_changes - n) % PATH_CHANGES];
+	return newest ? text_of(newest->cause) : "as the table has it";
 }
 
 static unsigned int history(struct mpath_path *path, char *result, unsigned int sz,
@@ -41,9 +35,12 @@ static unsigned int history(struct mpath_path *path, char *result, unsigned int 
 	const struct path_change *c;
 	u32 i;
 
-	for (i = 1; (c = change(path, i)); i++)
+	for (i = 1; (c = path_change_ago(path, i)); i++) {
 		DMEMIT("\n    %u ms ago %s: %s", jiffies_to_msecs(jiffies - c->at),
 		       path_state_name(c->state), text_of(c->cause));
+		if (c->tries)
+			DMEMIT(", %u failed in a row", c->tries);
+	}
 	return sz;
 }
 
@@ -54,10 +51,10 @@ static unsigned int history_json(struct mpath_path *path, char *result, unsigned
 	u32 i;
 
 	DMEMIT(",\"changes\":[");
-	for (i = 1; (c = change(path, i)); i++)
-		DMEMIT("%s{\"ms_ago\":%u,\"state\":\"%s\",\"cause\":\"%s\"}", i > 1 ? "," : "",
-		       jiffies_to_msecs(jiffies - c->at), path_state_name(c->state),
-		       text_of(c->cause));
+	for (i = 1; (c = path_change_ago(path, i)); i++)
+		DMEMIT("%s{\"ms_ago\":%u,\"state\":\"%s\",\"cause\":\"%s\",\"failed_tries\":%u}",
+		       i > 1 ? "," : "", jiffies_to_msecs(jiffies - c->at),
+		       path_state_name(c->state), text_of(c->cause), c->tries);
 	DMEMIT("]");
 	return sz;
 }

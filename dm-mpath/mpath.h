@@ -59,9 +59,13 @@
 struct group;
 struct mpath;
 
-/* What led where, and when; of the last few. */
+/*
+ * What led where, and when; of the last few. Tries that fail one after the other share one, so that
+ * they do not push out what failed the path.
+ */
 struct path_change {
-	u8 state, cause;
+	u8 state, cause;  /* enum path_state; enum path_event that led there */
+	u16 tries;	  /* that failed in a row; U16_MAX: so many or more */
 	unsigned long at; /* jiffies */
 };
 #define PATH_CHANGES 8
@@ -82,9 +86,9 @@ struct mpath_path {
 	struct mpath *m;
 	struct group *group;
 	struct dm_dev *dev;
-	u8 state;	     /* enum path_state; `m->lock` */
-	u8 cause;	     /* enum path_event that led there; */
-	unsigned long since; /* and when, in jiffies */
+	u8 state; /* enum path_state; `m->lock` */
+	unsigned long
+		since; /* it takes I/O, or takes none; in jiffies, 0: since the map was made */
 	u32 failures;
 	struct path_change changes[PATH_CHANGES]; /* a ring; `nr_changes` is the next one's place */
 	u32 nr_changes;
@@ -271,6 +275,10 @@ struct mpath_path *path_numbered(struct mpath *m, dev_t number); /* the first on
 bool mpath_busy(struct mpath *m);
 
 /* paths.c */
+/* The newest change is 1; NULL: so many are not known. */
+const struct path_change *path_change_ago(const struct mpath_path *path, u32 n);
+/* Somebody said so, and nothing has happened since: it does not return by itself. */
+bool path_told_to_fail(const struct mpath_path *path);
 void path_fail(struct mpath_path *path, enum path_event why);
 void path_reinstate(struct mpath_path *path);
 /* It takes I/O again: somebody says so, a probe does, or it is drained no more. */

@@ -35,12 +35,35 @@ void mpath_no_path_timed_out(struct timer_list *timer)
 
 /* ---- one path ---- */
 
+const struct path_change *path_change_ago(const struct mpath_path *path, u32 n)
+{
+	if (n > min_t(u32, path->nr_changes, PATH_CHANGES))
+		return NULL;
+	return &path->changes[(path->nr_changes - n) % PATH_CHANGES];
+}
+
+bool path_told_to_fail(const struct mpath_path *path)
+{
+	const struct path_change *newest = path_change_ago(path, 1);
+
+	return newest && newest->cause == PATH_FAIL;
+}
+
 /* Why it is in the state that it has come to. The lock is held. */
 static void note(struct mpath_path *path, enum path_event event)
 {
-	path->cause = event;
-	path->changes[path->nr_changes++ % PATH_CHANGES] =
-		(struct path_change){ .state = path->state, .cause = event, .at = jiffies };
+	const struct path_change *newest = path_change_ago(path, 1);
+	struct path_change change = { .state = path->state, .cause = event, .at = jiffies };
+
+	/* One change tells of a row of tries: the one under way, or the last that failed. */
+	if (newest && ((event == PATH_PROBE && newest->cause == PATH_PROBE_BAD) ||
+		       (event == PATH_PROBE_BAD && newest->cause == PATH_PROBE))) {
+		change.tries = newest->tries;
+		path->nr_changes--;
+	}
+	if (event == PATH_PROBE_BAD && change.tries < U16_MAX)
+		change.tries++;
+	path->changes[path->nr_changes++ % PATH_CHANGES] = change;
 }
 
 bool path_change(struct mpath_path *path, enum path_event event)
@@ -99,7 +122,7 @@ void path_fail(struct mpath_path *path, enum path_event why)
 	leave(path, why);
 	if (why == PATH_ERROR && path->state == PATH_STUCK && path_change(path, why))
 		probe_later(path);
-	if (why == PATH_FAIL && path->cause != PATH_FAIL && !path_usable(path) &&
+	if (why == PATH_FAIL && !path_told_to_fail(path) && !path_usable(path) &&
 	    path->state != PATH_DRAINING) {
 		path_step(&path->state, why);
 		note(path, why); /* it does not return by itself */

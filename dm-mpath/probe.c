@@ -19,7 +19,7 @@ void probe_later(struct mpath_path *path)
 {
 	struct mpath *m = path->m;
 
-	if (!m->probe_ms || m->quiet || path->state != PATH_FAILED || path->cause == PATH_FAIL)
+	if (!m->probe_ms || m->quiet || path->state != PATH_FAILED || path_told_to_fail(path))
 		return;
 	path->probe_delay_ms =
 		path->probe_delay_ms ? min(2 * path->probe_delay_ms, MOST_MS) : m->probe_ms;

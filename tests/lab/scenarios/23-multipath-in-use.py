@@ -27,7 +27,7 @@ def paths_come_and_go(one, paths, mode):
     say(f"paths come and go under load, {mode}")
     a, b, c, d = paths.numbers
     ours = Map(one)
-    ours.create(f"2 queue_mode {mode} 0 1 1 queue-length 0 1 0 {a}")
+    ours.create(f"4 queue_mode {mode} probe_interval_ms 200 0 1 1 queue-length 0 1 0 {a}")
     refused(ours, f"remove_path {a}", "the only path")
     enough = one.keep_writing(ours.path)
     time.sleep(1)
@@ -52,7 +52,9 @@ def paths_come_and_go(one, paths, mode):
     ours.message(f"add_path 1 {a}")
     paths.set("offline", 0)
     read = f"dd if={ours.path} of=/dev/null bs=4k count=1 iflag=direct 2>&1"
-    wait_for("the cause to be told", lambda: one.run(read) and "an error of the path" in ours.ask("explain"))  # at once: tries push it out
+    wait_for("the cause to be told", lambda: one.run(read) and "an error of the path" in ours.ask("explain"))
+    wait_for("tries to fail", lambda: any(change["failed_tries"] > 3 for path in ours.paths() for change in path["changes"]))
+    expect("an error of the path" in ours.ask("explain"), f"tries push out what failed the path: {ours.ask('explain')}")
     paths.set("running", 0)
     ours.remove()
 
