@@ -217,11 +217,28 @@ static bool came_back(struct mpath_io *io, blk_status_t status)
 	return bad;
 }
 
+/*
+ * A device below that would have to wait, say a suspended one, refuses to read ahead. That tells
+ * nothing of the path, and whoever needs what was to be read asks again.
+ */
+static bool refused_to_read_ahead(struct mpath_io *io, struct bio *bio, blk_status_t status)
+{
+	if (likely(status != BLK_STS_IOERR || !(bio->bi_opf & REQ_RAHEAD)))
+		return false;
+	rcu_read_lock();
+	if (io->path)
+		leave(io, 0);
+	rcu_read_unlock();
+	return true;
+}
+
 int mpath_end_bio(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 {
 	struct mpath *m = ti->private;
 	unsigned long flags;
 
+	if (refused_to_read_ahead(&of(bio)->io, bio, *error))
+		return DM_ENDIO_DONE;
 	if (!came_back(&of(bio)->io, *error))
 		return DM_ENDIO_DONE;
 	spin_lock_irqsave(&m->lock, flags);

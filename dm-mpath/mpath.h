@@ -86,9 +86,8 @@ struct mpath_path {
 	struct mpath *m;
 	struct group *group;
 	struct dm_dev *dev;
-	u8 state; /* enum path_state; `m->lock` */
-	unsigned long
-		since; /* it takes I/O, or takes none; in jiffies, 0: since the map was made */
+	u8 state;	     /* enum path_state; `m->lock` */
+	unsigned long since; /* it takes I/O, or none; jiffies; 0: since the map was made */
 	u32 failures;
 	struct path_change changes[PATH_CHANGES]; /* a ring; `nr_changes` is the next one's place */
 	u32 nr_changes;

@@ -4,7 +4,7 @@
 
     node1   node2   node3      1 CPU each
        \\      |      /
-     leg0, leg1 (256 MiB), log, raw, large0, large1
+     leg0, leg1 (256 MiB), log, raw, large0, large1 (cluster MD has these)
 """
 import json
 import os
@@ -17,8 +17,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from lab import *  # noqa: F403 - a story speaks the lab's language
 from multipath import *  # noqa: F403
 
-ROUNDS = int(os.environ.get("ROUNDS", "3"))
-SECONDS = int(os.environ.get("FIO_SECONDS", "6"))
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+SECONDS = int(os.environ.get("FIO_SECONDS", "3"))
 ROUND_TRIPS_OF_A_FAILURE = 3  # a leg is suspected, voted about, left by every kernel
 SECTORS_16_TIB = 34359738368
 results = []
@@ -54,6 +54,27 @@ def fio(*arguments, **options):
     """The same; the returned function gives IOPS."""
     job = fio_job(*arguments, **options)
     return lambda: job()["iops"]
+
+
+class Contest:
+    """Several do the same jobs, each job in turn, so that what is compared is measured within seconds; in each round another is the first."""
+
+    def __init__(self, where):
+        self.where = where  # name -> path
+        self.samples = {}   # job -> of each round: name -> figure
+
+    def round(self, job, measure, among=None):
+        rounds = self.samples.setdefault(job, [])
+        names = [name for name in self.where if name in (among or self.where)]
+        turn = len(rounds) % len(names)
+        rounds.append({name: measure(self.where[name]) for name in names[turn:] + names[:turn]})
+
+    def median(self, name, job):
+        return statistics.median(r[name] for r in self.samples[job])
+
+    def ratio(self, name, other, job):
+        """The middle one of those of each round."""
+        return statistics.median(r[name] / r[other] for r in self.samples[job])
 
 
 def clear_log(lab):
@@ -106,7 +127,7 @@ def two_nodes(lab, mirror):
 
     def kept(path, depth):
         """What each node still does beside the other, of what it did alone."""
-        job = [lambda node=node, offset=offset: fio(node, path, depth, offset, "100m", seconds=SECONDS // 2) for node, offset in halves]
+        job = [lambda node=node, offset=offset: fio(node, path, depth, offset, "100m") for node, offset in halves]
         alone = [start()() for start in job]
         together = [wait() for wait in [start() for start in job]]
         return [together[i] / alone[i] for i in (0, 1)]
@@ -117,7 +138,7 @@ def two_nodes(lab, mirror):
                 node.throttle(leg, bytes_per_second)
 
     samples = {}
-    for n in range(2 * ROUNDS - 1):
+    for n in range(ROUNDS):
         say(f"two nodes writing, round {n + 1}")
         for depth in (1, 16):
             shares = zip(kept(mirror.path, depth), kept(raw, depth))
@@ -134,33 +155,34 @@ def two_nodes(lab, mirror):
 
 
 class ClusterMd:
-    """Cluster MD over the same legs, its bitmap as fine as our regions, for comparison. Without mdadm and dlm-controld it is left out."""
+    """Cluster MD over two disks like our legs, as large, its bitmap as fine as our regions, for comparison. Without mdadm and dlm-controld it is left out."""
 
     def __init__(self, lab):
         self.lab = lab
         self.there = all(shutil.which(tool) for tool in ("mdadm", "dlm_controld"))
-        self.ready = False
+        self.legs = [lab.path("large0"), lab.path("large1")]
 
     def start(self):
-        for n in self.lab.nodes if not self.ready else []:
+        for n in self.lab.nodes:
             n.run("modprobe -a dlm md-cluster raid1; mkdir -p /dev/misc /run/mdadm; for d in dlm-control dlm-monitor dlm_plock; do ln -sf ../$d /dev/misc/$d; done; "
                   "for d in control monitor; do [ -e /dev/dlm-$d ] || ln -sf misc/dlm-$d /dev/dlm-$d; done; setsid dlm_controld -D -q 0 -f 0 > /run/dlm.log 2>&1 < /dev/null &")
-        if not self.ready:
-            for n in self.lab.nodes:
-                wait_for("dlm_controld", lambda n=n: n.run("dlm_tool status", check=False)[0] == 0)
-        self.ready = True
-        legs = f"{self.lab.path('leg0')} {self.lab.path('leg1')}"
+        for n in self.lab.nodes:
+            wait_for("dlm_controld", lambda n=n: n.run("dlm_tool status", check=False)[0] == 0)
         one, *others = self.lab.nodes
-        one.run(f"mdadm --zero-superblock {legs} 2> /dev/null; mdadm --create /dev/md0 --run --assume-clean --level=1 --raid-devices=2 --metadata=1.2 --bitmap=clustered --bitmap-chunk={MIB // 2048} --nodes=4 "
-                f"--home-cluster=lab {legs}")
+        legs = " ".join(self.legs)
+        one.run(f"mdadm --zero-superblock {legs} 2> /dev/null; mdadm --create /dev/md0 --run --assume-clean --level=1 --raid-devices=2 --size=256M --metadata=1.2 --bitmap=clustered "
+                f"--bitmap-chunk={MIB // 2048} --nodes=4 --home-cluster=lab {legs}")
         for n in others:
             n.run(f"mdadm --assemble /dev/md0 {legs}")
         return "/dev/md0"
 
+    def nothing_marked(self):
+        return " 0 dirty" in self.lab.node(1).run(f"mdadm -X {self.legs[0]} | grep -m1 dirty")
+
     def stop(self):
         for n in self.lab.nodes:
             n.run("mdadm --stop /dev/md0")
-        self.lab.node(1).run(f"mdadm --zero-superblock {self.lab.path('leg0')} {self.lab.path('leg1')}")
+        self.lab.node(1).run(f"mdadm --zero-superblock {' '.join(self.legs)}")
 
 
 def load_targets(lab):
@@ -171,96 +193,87 @@ def load_targets(lab):
 
 
 def target(lab):
-    """Our target beside the stock one and cluster MD, each over the same legs in turn."""
+    """Our target beside the stock one and cluster MD, all there at once. Writes are to regions that are marked."""
     one, two, _ = lab.nodes
     load_targets(lab)
+    clear_log(lab)
     md = ClusterMd(lab)
     mirror = Mirror(lab, extra="nosync", uuid="LVM-ext")
     rs = mirror.region // 512
     legs = f"2 {mirror.leg_words()} 1 handle_errors"
     tables = {"stock": f"mirror core 2 {rs} nosync {legs}", "ours": f"mirror-ext core 2 {rs} nosync {legs}",
               "shared": f"mirror-ext cluster 5 {mirror.uuid} disk {lab.path('log')} {rs} nosync {legs}"}
+    names = {"raw": "raw", "stock": "stock `core`", "ours": "ours `core`", "shared": "ours `cluster`", "md": "cluster MD"}
+    where = {"raw": lab.path("raw")} | {name: f"/dev/mapper/{name}" for name in tables}
+    for name, table in tables.items():
+        for node in lab.nodes if name == "shared" else [one]:
+            node.run(f"dmsetup create {name} --table '0 {mirror.sectors} {table}'")
+        wait_for("the mirror in sync", lambda name=name: f" {mirror.regions}/{mirror.regions} " in one.run(f"dmsetup status {name}"))
+    if md.there:
+        where["md"] = md.start()
     work = (("4 KiB random writes, depth 1", 1, "randwrite", "4k"), ("4 KiB random writes, depth 16", 16, "randwrite", "4k"),
             ("512 KiB writes, depth 4", 4, "randwrite", "512k"), ("4 KiB random reads, depth 16", 16, "randread", "4k"))
-    samples = {}
-    clear_log(lab)
+    contest = Contest(where)
+    ratio = contest.ratio
 
-    def measure(what):
-        path = lab.path("raw")
-        nodes = lab.nodes if what == "shared" else [one]
-        if what == "md":
-            path = md.start()
-        elif what != "raw":
-            for node in nodes:
-                node.run(f"dmsetup create t --table '0 {mirror.sectors} {tables[what]}'")
-            path = "/dev/mapper/t"
-            wait_for("the mirror in sync", lambda: f" {mirror.regions}/{mirror.regions} " in one.run("dmsetup status t"))
-        if what in ("shared", "md"):  # every write marks: nothing is marked yet, and each region is written once
-            if what == "shared":
-                wait_for("no region to be marked", lambda: one.log_status(mirror)["dirty"] == 0)
-            else:
-                wait_for("no bit of the bitmap to be set", lambda: " 0 dirty" in one.run(f"mdadm -X {lab.path('leg0')} | grep -m1 dirty"))
-            samples.setdefault((what, "cold"), []).append(cold_writes(one, path))
-        if what != "raw":
-            fio(one, path, 16)()  # regions are warm
-        for name, depth, rw, bs in work:
-            samples.setdefault((what, name), []).append(fio(one, path, depth, rw=rw, bs=bs)())
-        if what in ("shared", "md"):
-            for depth in (1, 16):
-                pair = [fio(one, path, depth, "0", "100m"), fio(two, path, depth, "100m", "100m")]
-                samples.setdefault((what, "two", depth), []).append(sum(wait() for wait in pair))
-        if what == "md":
-            md.stop()
-        elif what != "raw":
-            for node in nodes:
-                node.run("dmsetup remove --retry t")
+    def mark_all(path):
+        if path != where["raw"]:
+            cold_writes(one, path)
+
+    def by_one(depth, rw, bs):
+        def measure(path):
+            mark_all(path)
+            return fio(one, path, depth, rw=rw, bs=bs)()
+        return measure
+
+    def by_two(depth):
+        def measure(path):
+            mark_all(path)
+            return sum(wait() for wait in [fio(one, path, depth, "0", "100m"), fio(two, path, depth, "100m", "100m")])
+        return measure
+
+    def nothing_marked():
+        return one.log_status(mirror)["dirty"] == 0 and (not md.there or md.nothing_marked())
 
     for n in range(ROUNDS):
         say(f"target, round {n + 1} of {ROUNDS}")
-        for what in ("raw", "stock", "ours", "shared"):
-            measure(what)
-        if md.there:
-            try:
-                measure("md")
-            except LabError as e:  # seen: fio waits for ever for writes to md0
-                say(f"cluster MD hangs and is left out of this round: {e}")
-                for node in lab.nodes:
-                    node.kill()
-                lab.boot(*lab.nodes)
-                lab.start_cluster()
-                load_targets(lab)
-                md.ready = False
-    m = {k: statistics.median(v) for k, v in samples.items()}
-    md_there = ("md", "two", 16) in m
-    if not md_there:
-        m = {k: v for k, v in m.items() if k[0] != "md"}
-    for name, depth, rw, bs in work:
-        also = f", cluster MD {m['md', name]:.0f}" if md_there else ""
-        say(f"{name}: raw {m['raw', name]:.0f}, stock `core` {m['stock', name]:.0f}, ours `core` {m['ours', name]:.0f}, ours `cluster` {m['shared', name]:.0f}{also} IOPS")
-        least = 1.0 if rw == "randread" else 2.0 if bs == "512k" else 1.3
-        at_least(f"{name}: our target against the stock one, `core` log", m["ours", name] / m["stock", name], least)
-        at_least(f"{name}: `cluster` log against `core`, our target, warm", m["shared", name] / m["ours", name], 0.97)
-        if md_there:
-            at_least(f"{name}: one of three nodes against cluster MD", m["shared", name] / m["md", name], 1.0)
-        if name.endswith("depth 1"):
-            at_least(f"{name}: our target with a `cluster` log against the raw disk", m["shared", name] / m["raw", name], 0.8)
-        else:
-            result(f"{name}: our target with a `cluster` log against the raw disk", round(m["shared", name] / m["raw", name], 3), "of it", "-", None)
-    if md_there:
+        wait_for("nothing to be marked", nothing_marked, 120)
+        contest.round("cold", lambda path: cold_writes(one, path), ("shared", "md"))
+        for name, *job in work:
+            contest.round(name, by_one(*job))
         for depth in (1, 16):
-            at_least(f"two nodes, 4 KiB random writes to disjoint halves, depth {depth}, sum: against cluster MD", m["shared", "two", depth] / m["md", "two", depth], 1.0)
-        at_least("cold regions, every write marks: against cluster MD with its bitmap cold", m["shared", "cold"] / m["md", "cold"], 0.8)
-    plot(m, work)
+            contest.round(f"two nodes, depth {depth}", by_two(depth), ("shared", "md"))
+
+    for name, depth, rw, bs in work:
+        say(f"{name}: {', '.join(f'{names[what]} {contest.median(what, name):.0f}' for what in where)} IOPS")
+        at_least(f"{name}: our target against the stock one, `core` log", ratio("ours", "stock", name), 1.0 if rw == "randread" else 2.0 if bs == "512k" else 1.3)
+        at_least(f"{name}: `cluster` log against `core`, our target, warm", ratio("shared", "ours", name), 0.97)
+        if md.there:
+            at_least(f"{name}: one of three nodes against cluster MD", ratio("shared", "md", name), 1.0)
+        if name.endswith("depth 1"):
+            at_least(f"{name}: our target with a `cluster` log against the raw disk", ratio("shared", "raw", name), 0.8)
+        else:
+            result(f"{name}: our target with a `cluster` log against the raw disk", round(ratio("shared", "raw", name), 3), "of it", "-", None)
+        result(f"{name}: the raw disk against the stock target", round(ratio("raw", "stock", name), 3), "of it", "-", None)
+    if md.there:
+        for depth in (1, 16):
+            at_least(f"two nodes, 4 KiB random writes to disjoint halves, depth {depth}, sum: against cluster MD", ratio("shared", "md", f"two nodes, depth {depth}"), 1.0)
+        at_least("cold regions, every write marks: against cluster MD with its bitmap cold", ratio("shared", "md", "cold"), 0.8)
+        md.stop()
+    plot({(what, name): ratio(what, "raw", name) for what in where for name, *_ in work}, work)
+    for name in tables:
+        for node in lab.nodes if name == "shared" else [one]:
+            node.run(f"dmsetup remove --retry {name}")
     reads(lab, tables["ours"], mirror.sectors)
     kernel_memory(lab)
     for n in lab.nodes:
         n.run("rmmod dm_raid1_ext; true")
 
 
-def plot(m, work):
+def plot(shares, work):
     """Shares of the raw disk as bars, into build/bench/target.svg."""
     kinds = [(kind, name, colour) for kind, name, colour in (("stock", "stock, `core`", "#9aa5b1"), ("ours", "ours, `core`", "#7fb3d5"), ("shared", "ours, `cluster`", "#1f618d"),
-                                                             ("md", "cluster MD", "#e59866")) if (kind, work[0][0]) in m]
+                                                             ("md", "cluster MD", "#e59866")) if (kind, work[0][0]) in shares]
     bar, gap, left, scale = 18, 26, 250, 400
     parts, y = [], 40
     for i, (_, name, colour) in enumerate(kinds):
@@ -268,7 +281,7 @@ def plot(m, work):
     for name, *_ in work:
         parts.append(f'<text x="{left - 10}" y="{y + bar * len(kinds) / 2 + 5}" text-anchor="end">{name}</text>')
         for kind, _, colour in kinds:
-            share = m[kind, name] / m["raw", name]
+            share = shares[kind, name]
             parts.append(f'<rect x="{left}" y="{y}" width="{share * scale:.0f}" height="{bar - 3}" fill="{colour}"/><text x="{left + share * scale + 6:.0f}" y="{y + 12}">{share:.2f}</text>')
             y += bar
         y += gap
@@ -528,42 +541,48 @@ def paths(lab):
     node.run("modprobe -q dm-multipath")
     disks = Paths(node)
     kinds = {kind: Map(node, kind) for kind in NAMES}
-    seconds = max(2, SECONDS // 3)
+    seconds = min(2, SECONDS)
 
-    def figure(path, jobs):
-        return [fio(node, path, depth, size=f"{SIZE_MIB}m", rw=rw, bs=bs, seconds=seconds)() for rw, bs, depth in jobs]
+    def figure(path, rw, bs, depth):
+        return fio(node, path, depth, size=f"{SIZE_MIB}m", rw=rw, bs=bs, seconds=seconds)()
     small = [(rw, "4k", depth) for rw in ("randread", "randwrite") for depth in (1, 16)]
     jobs = [*small, ("write", "512k", 4)]
     for mode in ("bio", "rq"):
         for count in (1, 2):
-            samples = {}
+            numbers = disks.numbers[:count]
+            for m in kinds.values():
+                make(m, f"2 queue_mode {mode} 0 1 1 round-robin 0 {count} 0 {' '.join(numbers)}")
+            contest = Contest({kind: m.path for kind, m in kinds.items()})
+            linear = mode == "bio" and count == 1
+            if linear:
+                over(node, "plain", numbers[0])
+                contest.where["linear"] = "/dev/mapper/plain"
             for n in range(ROUNDS):
-                for kind, m in kinds.items():
-                    make(m, f"2 queue_mode {mode} 0 1 1 round-robin 0 {count} 0 {' '.join(disks.numbers[:count])}")
-                    samples.setdefault(kind, []).append(figure(m.path, jobs))
-                    m.remove()
-                if mode == "bio" and count == 1:
-                    over(node, "plain", disks.numbers[0])
-                    samples.setdefault("linear", []).append(figure("/dev/mapper/plain", small))
-                    node.run("dmsetup remove --noudevsync --retry plain")
-            median = {kind: [statistics.median(round_[i] for round_ in rounds) for i in range(len(rounds[0]))] for kind, rounds in samples.items()}
-            for i, (rw, bs, depth) in enumerate(jobs):
+                say(f"{count} path(s), {mode}, round {n + 1} of {ROUNDS}")
+                for job in jobs:
+                    contest.round(job, lambda path, job=job: figure(path, *job))
+            for job in jobs:
+                rw, bs, depth = job
                 what = f"{bs} {rw}, depth {depth}, {count} path(s), {mode}"
-                at_least(f"{what}: against the kernel's own target", median["ours"][i] / median["stock"][i], 1.0)
-                if "linear" in median and i < len(small):
-                    at_least(f"{what}: against a linear target", median["ours"][i] / median["linear"][i], 0.95)
+                at_least(f"{what}: against the kernel's own target", contest.ratio("ours", "stock", job), 1.0)
+                if linear and job in small:
+                    at_least(f"{what}: against a linear target", contest.ratio("ours", "linear", job), 0.95)
+            for m in kinds.values():
+                m.remove()
+            if linear:
+                node.run("dmsetup remove --noudevsync --retry plain")
 
     say("one of two paths is slower by 100 ms")
     node.run("modprobe -q dm-delay")
     numbers = [over(node, "quick", disks.numbers[0]), over(node, "slow", disks.numbers[1], "delay {} 0 100")]
-    rates = {}
+    for kind, selector in (("stock", "service-time 0 2 1 {} 1 {} 1"), ("ours", "latency 0 2 0 {} {}")):
+        make(kinds[kind], "2 queue_mode bio 0 1 1 " + selector.format(*numbers))
+    contest = Contest({kind: m.path for kind, m in kinds.items()})
     for n in range(ROUNDS):
-        for kind, selector in (("stock", "service-time"), ("ours", "latency")):
-            m = kinds[kind]
-            make(m, f"2 queue_mode bio 0 1 1 {selector} 0 2 {1 if selector == 'service-time' else 0} {' '.join(number + (' 1' if selector == 'service-time' else '') for number in numbers)}")
-            rates.setdefault(kind, []).append(fio(node, m.path, 4, size=f"{SIZE_MIB}m", rw="randread", seconds=SECONDS)())
-            m.remove()
-    at_least("one of two paths slower by 100 ms, 4k randread, depth 4: `latency` against the kernel's `service-time`", statistics.median(rates["ours"]) / statistics.median(rates["stock"]), 1.1)
+        contest.round("reads", lambda path: figure(path, "randread", "4k", 4))
+    at_least("one of two paths slower by 100 ms, 4k randread, depth 4: `latency` against the kernel's `service-time`", contest.ratio("ours", "stock", "reads"), 1.1)
+    for m in kinds.values():
+        m.remove()
     node.run("dmsetup remove --noudevsync --retry slow; dmsetup remove --noudevsync --retry quick")
 
     say("256 maps of four paths")

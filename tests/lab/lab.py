@@ -457,12 +457,13 @@ class Mirror:
         self.sectors = size // 512
         self.regions = -(-size // region)
 
-    def table(self):
+    def table(self, ours=None):
+        """For our target or the stock one; None: which of them the lab says."""
         rs = self.region // 512
         extra = f" {self.extra}" if self.extra else ""
         log = f"clustered-disk {self.lab.path(self.log)} {rs}{extra}" if self.log else f"clustered-core {rs}{extra}"
         argc = 1 + len(log.split())
-        if self.lab.ours:
+        if self.lab.ours if ours is None else ours:
             return f"0 {self.sectors} {self.lab.target} cluster {argc} {self.uuid} {log.removeprefix('clustered-')} {len(self.legs)} {self.leg_words()} {self.features}"
         return f"0 {self.sectors} mirror userspace {argc} {self.uuid} {log} {len(self.legs)} {self.leg_words()} {self.features}"
 
@@ -479,6 +480,14 @@ class Mirror:
     def remove(self, *nodes):
         for n in nodes or [n for n in self.lab.nodes if n.alive()]:
             n.run(f"dmsetup remove --retry {self.name}")
+
+    def reload(self, *nodes, table=None, suspend="--nolockfs"):
+        """A new table takes the old one's place as LVM does it: every node loads it, all are suspended, all go on."""
+        nodes = nodes or self.lab.nodes
+        for n in nodes:
+            n.run(f"dmsetup load {self.name} --table '{table or self.table()}'")
+        for step in (f"suspend {suspend}", "resume"):
+            at_once([lambda n=n, step=step: n.run(f"dmsetup {step} {self.name}") for n in nodes])
 
     @property
     def path(self):

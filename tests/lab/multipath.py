@@ -98,11 +98,18 @@ class Map:
         self.node, self.name, self.target = node, name or kind, NAMES[kind]
         self.path = f"/dev/mapper/{self.name}"
 
-    def create(self, line):
+    def table(self, line, mib):
+        return f"0 {mib * 2048} {self.target} {line}"
+
+    def create(self, line, mib=SIZE_MIB):
         """None, or what the constructor said."""
-        status, told = self.node.run(f"dmesg -C; dmsetup create --noudevsync {self.name} --table '0 {SIZE_MIB * 2048} {self.target} {line}' 2>/dev/null; status=$?; dmesg; exit $status", check=False)
+        status, told = self.node.run(f"dmesg -C; dmsetup create --noudevsync {self.name} --table '{self.table(line, mib)}' 2>/dev/null; status=$?; dmesg; exit $status", check=False)
         found = re.search(rf"table: \S+: {re.escape(self.target)}: (.*?)(?: \(|$)", told, re.M)
         return None if status == 0 else found.group(1) if found else "?"
+
+    def reload(self, line, mib=SIZE_MIB, suspend="--nolockfs --noflush"):
+        """Another table takes the place of the one in use."""
+        self.node.run(f"dmsetup load {self.name} --table '{self.table(line, mib)}' && dmsetup suspend {suspend} {self.name} && dmsetup resume --noudevsync {self.name}")
 
     def message(self, text):
         return self.node.run(f"dmsetup message {self.name} 0 {text}", check=False)[0]

@@ -41,9 +41,8 @@ def tell(lab):
     mirror = LocalMirror(lab, size_mib=48, extra="nosync")
     mirror.create()
 
-    def reload(sectors=None):
-        table = mirror.table() if sectors is None else mirror.table().replace(f"0 {mirror.sectors} ", f"0 {sectors} ", 1)
-        one.run(f"dmsetup load {mirror.name} --table '{table}' && dmsetup suspend --noflush --nolockfs {mirror.name} && dmsetup resume {mirror.name}")
+    def reload():
+        mirror.reload(suspend="--noflush --nolockfs")
 
     load = one.load("write", mirror.path, seconds=8, depth=4, span_mib=16, verify=True)
     for _ in range(8):
@@ -68,11 +67,11 @@ def tell(lab):
     mirror.check_legs()
 
     say("the mirror grows")
-    grown = lab.sizes["leg0"] // 512
+    mirror.sectors = lab.sizes["leg0"] // 512
+    mirror.regions = lab.sizes["leg0"] // mirror.region
     load = one.load("write", mirror.path, seconds=4, depth=4, span_mib=16, base=200000, verify=True)
-    reload(grown)
+    reload()
     one.expect(load(), "writes while it grew")
-    mirror.sectors, mirror.regions = grown, grown * 512 // mirror.region
     mirror.wait_sync()
     one.run(f"dd if=/dev/urandom of={mirror.path} bs=1M seek=50 count=4 oflag=direct 2>&1; blkdiscard -o 1M -l 9M {mirror.path} 2>&1; sync")
     mirror.remove()

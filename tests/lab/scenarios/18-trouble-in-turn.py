@@ -74,10 +74,7 @@ def it_grows(lab, mirror):
     time.sleep(2)
     mirror.sectors = mirror.sectors * 2
     mirror.regions *= 2
-    for node in lab.nodes:  # as LVM does it: every node loads, all are suspended, all go on
-        node.run(f"dmsetup load {mirror.name} --table '{mirror.table()}'")
-    at_once([lambda n=n: n.run(f"dmsetup suspend {mirror.name}") for n in lab.nodes])
-    at_once([lambda n=n: n.run(f"dmsetup resume {mirror.name}") for n in lab.nodes])
+    mirror.reload(suspend="")
     for node, load in loads:
         node.expect(load(), f"node {node.number}'s writes")
     mirror.wait_sync()

@@ -103,7 +103,7 @@ def strangers_are_refused(one, paths):
     expect(told and "another multipath map" in told, told)
     other.create(line.format(2, "", 1, b))
     refused(ours, f"add_path 1 {b}", "another multipath map")
-    one.run(f"dmsetup reload other --table '0 {SIZE_MIB * 2048} multipath-ext {line.format(2, '', 2, f'{b} {c}')}' && dmsetup resume other")  # its own paths are no strangers
+    other.reload(line.format(2, "", 2, f"{b} {c}"))  # its own paths are no strangers
     other.remove()
     expect(ours.message(f"add_path 1 {b}") == 0, "it was refused although the other map is gone")
     ours.remove()
@@ -167,7 +167,7 @@ def it_asks_a_cluster(one, paths, mode):
     both(1)
     paths.set("offline", 0)
     both(2)
-    one.run(f"dmsetup reload ours --table '0 {SIZE_MIB * 2048} multipath-ext {line.format(10, 'MPATH-one')}' && dmsetup resume ours")
+    ours.reload(line.format(10, "MPATH-one"))
     both(2)
     paths.set("running", 0)
     both(1)
