@@ -529,10 +529,8 @@ def large(lab):
 
 
 def make(m, line):
-    """Its node is there at once, whenever udev comes to it."""
     refused = m.create(line)
     expect(refused is None, f"the table is refused: {refused}")
-    m.node.run(f"dmsetup mknodes {m.name}")
 
 
 def paths(lab):

@@ -107,7 +107,7 @@ def strangers_are_refused(one, paths):
     other.remove()
     expect(ours.message(f"add_path 1 {b}") == 0, "it was refused although the other map is gone")
     ours.remove()
-    expect(ours.create(line.format(3, " force", 2, f"{a} /dev/mapper/leg0")) is None and " force " in one.run("dmsetup table ours"), "force does not help")
+    expect(ours.create(line.format(3, " force", 2, f"/dev/mapper/leg0 {a}")) is None and " force " in one.run("dmsetup table ours"), "force does not help")
     ours.remove()
     one.run("dmsetup remove smaller")
 
