@@ -234,6 +234,17 @@ static inline const char *map_name(const struct mpath *m)
 }
 
 /* table.c */
+/* A feature that is a number; the status names it unless it is what it is without being said. */
+struct number_feature {
+	const char *name;
+	size_t offset; /* in struct mpath, of a u32 */
+	u32 unsaid;
+	struct dm_arg limits;
+};
+#define KERNEL_NUMBERS 2 /* the first ones, which the kernel's own target knows */
+#define NUMBERS 6
+extern const struct number_feature mpath_numbers[NUMBERS];
+u32 *number_of(struct mpath *m, const struct number_feature *feature);
 struct mpath *mpath_create(struct dm_target *ti, unsigned int argc, char **argv);
 void mpath_destroy(struct mpath *m);
 /* The words of one path: its device and the arguments of the selector. */

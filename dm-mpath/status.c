@@ -64,37 +64,42 @@ static bool has_priorities(struct mpath *m)
 	return false;
 }
 
+static bool said(struct mpath *m, const struct number_feature *number)
+{
+	return *number_of(m, number) != number->unsaid;
+}
+
+static unsigned int numbers(struct mpath *m, unsigned int from, unsigned int to, char *result,
+			    unsigned int sz, unsigned int maxlen)
+{
+	const struct number_feature *number;
+
+	for (number = mpath_numbers + from; number < mpath_numbers + to; number++)
+		if (said(m, number))
+			DMEMIT("%s %u ", number->name, *number_of(m, number));
+	return sz;
+}
+
 static unsigned int features(struct mpath *m, char *result, unsigned int sz, unsigned int maxlen)
 {
-	bool queues = m->no_path == NO_PATH_QUEUES, delay = m->init_delay_ms != INIT_DELAY_UNSET;
-	bool bio = m->queue_mode == DM_TYPE_BIO_BASED, probe = m->probe_ms != PROBE_MS;
-	bool timeout = m->no_path_timeout_ms != NO_TIMEOUT, deadline = m->path_timeout_ms;
+	bool queues = m->no_path == NO_PATH_QUEUES, bio = m->queue_mode == DM_TYPE_BIO_BASED;
 	bool failback = m->failback_said && (m->alua || m->failback != FAILBACK_MANUAL);
 	bool prio = m->alua || has_priorities(m);
-	bool limit = m->waiting_limit_kib;
+	unsigned int i, said_numbers = 0;
 	struct group *group;
 
-	DMEMIT("%u ", queues + 2 * !!m->init_retries + 2 * delay + m->retain_attached + 2 * bio +
-			      2 * (probe + timeout + deadline + failback + prio + limit) +
-			      2 * !!m->cluster + m->force);
+	for (i = 0; i < NUMBERS; i++)
+		said_numbers += said(m, &mpath_numbers[i]);
+	DMEMIT("%u ", queues + m->retain_attached + m->force +
+			      2 * (said_numbers + bio + failback + prio + !!m->cluster));
 	if (queues)
 		DMEMIT("queue_if_no_path ");
-	if (m->init_retries)
-		DMEMIT("pg_init_retries %u ", m->init_retries);
-	if (delay)
-		DMEMIT("pg_init_delay_msecs %u ", m->init_delay_ms);
+	sz = numbers(m, 0, KERNEL_NUMBERS, result, sz, maxlen);
 	if (m->retain_attached)
 		DMEMIT("retain_attached_hw_handler ");
 	if (bio)
 		DMEMIT("queue_mode bio ");
-	if (probe)
-		DMEMIT("probe_interval_ms %u ", m->probe_ms);
-	if (timeout)
-		DMEMIT("no_path_timeout_ms %u ", m->no_path_timeout_ms);
-	if (deadline)
-		DMEMIT("path_timeout_ms %u ", m->path_timeout_ms);
-	if (limit)
-		DMEMIT("queue_limit_kib %u ", m->waiting_limit_kib);
+	sz = numbers(m, KERNEL_NUMBERS, NUMBERS, result, sz, maxlen);
 	if (m->cluster)
 		DMEMIT("cluster %s ", m->cluster);
 	if (m->force)

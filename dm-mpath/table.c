@@ -70,16 +70,54 @@ static int parse_priorities(struct mpath *m, char *text)
 	return text ? bad(error, "group_prio must have one number for each group, or be alua") : 0;
 }
 
+#define NUMBER(field) .offset = offsetof(struct mpath, field)
+
+const struct number_feature mpath_numbers[NUMBERS] = {
+	{ "pg_init_retries",
+	  NUMBER(init_retries),
+	  0,
+	  { 1, 50, "pg_init_retries must be between 1 and 50" } },
+	{ "pg_init_delay_msecs",
+	  NUMBER(init_delay_ms),
+	  INIT_DELAY_UNSET,
+	  { 0, 60000, "pg_init_delay_msecs must be between 0 and 60000" } },
+	{ "probe_interval_ms",
+	  NUMBER(probe_ms),
+	  PROBE_MS,
+	  { 0, 600000, "probe_interval_ms must be between 0 (never) and 600000" } },
+	{ "no_path_timeout_ms",
+	  NUMBER(no_path_timeout_ms),
+	  NO_TIMEOUT,
+	  { 0, 86400000, "no_path_timeout_ms must be between 0 (never) and 86400000" } },
+	{ "path_timeout_ms",
+	  NUMBER(path_timeout_ms),
+	  0,
+	  { 0, 600000, "path_timeout_ms must be between 0 (never) and 600000" } },
+	{ "queue_limit_kib",
+	  NUMBER(waiting_limit_kib),
+	  0,
+	  { 0, UINT_MAX, "queue_limit_kib must be a whole number, 0 for none" } },
+};
+
+u32 *number_of(struct mpath *m, const struct number_feature *feature)
+{
+	return (void *)m + feature->offset;
+}
+
+static const struct number_feature *number_named(const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < NUMBERS; i++)
+		if (!strcasecmp(name, mpath_numbers[i].name))
+			return &mpath_numbers[i];
+	return NULL;
+}
+
 static int parse_features(struct mpath *m, struct dm_arg_set *as, char **priorities)
 {
 	static const struct dm_arg limits[] = {
 		{ 0, 23, "invalid number of feature args" },
-		{ 1, 50, "pg_init_retries must be between 1 and 50" },
-		{ 0, 60000, "pg_init_delay_msecs must be between 0 and 60000" },
-		{ 0, 600000, "probe_interval_ms must be between 0 (never) and 600000" },
-		{ 0, 86400000, "no_path_timeout_ms must be between 0 (never) and 86400000" },
-		{ 0, 600000, "path_timeout_ms must be between 0 (never) and 600000" },
-		{ 0, UINT_MAX, "queue_limit_kib must be a whole number, 0 for none" },
 	};
 	char **error = &m->ti->error;
 	unsigned int argc;
@@ -87,29 +125,15 @@ static int parse_features(struct mpath *m, struct dm_arg_set *as, char **priorit
 
 	while (!r && argc) {
 		const char *name = dm_shift_arg(as);
+		const struct number_feature *number = number_named(name);
 
 		argc--;
 		if (!strcasecmp(name, "queue_if_no_path")) {
 			m->no_path = NO_PATH_QUEUES;
 		} else if (!strcasecmp(name, "retain_attached_hw_handler")) {
 			m->retain_attached = true;
-		} else if (!strcasecmp(name, "pg_init_retries") && argc) {
-			r = dm_read_arg(limits + 1, as, &m->init_retries, error);
-			argc--;
-		} else if (!strcasecmp(name, "pg_init_delay_msecs") && argc) {
-			r = dm_read_arg(limits + 2, as, &m->init_delay_ms, error);
-			argc--;
-		} else if (!strcasecmp(name, "probe_interval_ms") && argc) {
-			r = dm_read_arg(limits + 3, as, &m->probe_ms, error);
-			argc--;
-		} else if (!strcasecmp(name, "no_path_timeout_ms") && argc) {
-			r = dm_read_arg(limits + 4, as, &m->no_path_timeout_ms, error);
-			argc--;
-		} else if (!strcasecmp(name, "path_timeout_ms") && argc) {
-			r = dm_read_arg(limits + 5, as, &m->path_timeout_ms, error);
-			argc--;
-		} else if (!strcasecmp(name, "queue_limit_kib") && argc) {
-			r = dm_read_arg(limits + 6, as, &m->waiting_limit_kib, error);
+		} else if (number && argc) {
+			r = dm_read_arg(&number->limits, as, number_of(m, number), error);
 			argc--;
 		} else if (!strcasecmp(name, "cluster") && argc && !m->cluster) {
 			m->cluster = kstrdup(dm_shift_arg(as), GFP_KERNEL);
@@ -363,6 +387,7 @@ static void raise_event(struct work_struct *work)
 static struct mpath *create(struct dm_target *ti)
 {
 	struct mpath *m = kzalloc(sizeof(*m), GFP_KERNEL);
+	unsigned int i;
 
 	if (!m) {
 		ti->error = "can't allocate multipath";
@@ -370,9 +395,8 @@ static struct mpath *create(struct dm_target *ti)
 	}
 	m->ti = ti;
 	m->queue_mode = DM_TYPE_REQUEST_BASED;
-	m->init_delay_ms = INIT_DELAY_UNSET;
-	m->no_path_timeout_ms = NO_TIMEOUT;
-	m->probe_ms = PROBE_MS;
+	for (i = 0; i < NUMBERS; i++)
+		*number_of(m, &mpath_numbers[i]) = mpath_numbers[i].unsaid;
 	m->made = jiffies;
 	INIT_LIST_HEAD(&m->groups);
 	INIT_LIST_HEAD(&m->gone);
