@@ -219,17 +219,21 @@ static bool came_back(struct mpath_io *io, blk_status_t status)
 
 /*
  * A device below that would have to wait, say a suspended one, refuses to read ahead. That tells
- * nothing of the path, and whoever needs what was to be read asks again.
+ * nothing of the path, and whoever needs what was to be read asks again. A stuck path is left to
+ * came_back(): it was late, and may have been all that could end the path's state.
  */
 static bool refused_to_read_ahead(struct mpath_io *io, struct bio *bio, blk_status_t status)
 {
+	bool refused;
+
 	if (likely(status != BLK_STS_IOERR || !(bio->bi_opf & REQ_RAHEAD)))
 		return false;
 	rcu_read_lock();
-	if (io->path)
+	refused = io->path && path_usable(io->path);
+	if (refused)
 		leave(io, 0);
 	rcu_read_unlock();
-	return true;
+	return refused;
 }
 
 int mpath_end_bio(struct dm_target *ti, struct bio *bio, blk_status_t *error)

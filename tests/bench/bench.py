@@ -205,8 +205,9 @@ def target(lab):
               "shared": f"mirror-ext cluster 5 {mirror.uuid} disk {lab.path('log')} {rs} nosync {legs}"}
     names = {"raw": "raw", "stock": "stock `core`", "ours": "ours `core`", "shared": "ours `cluster`", "md": "cluster MD"}
     where = {"raw": lab.path("raw")} | {name: f"/dev/mapper/{name}" for name in tables}
+    nodes = {"stock": [one], "ours": [one], "shared": lab.nodes}
     for name, table in tables.items():
-        for node in lab.nodes if name == "shared" else [one]:
+        for node in nodes[name]:
             node.run(f"dmsetup create {name} --table '0 {mirror.sectors} {table}'")
         wait_for("the mirror in sync", lambda name=name: f" {mirror.regions}/{mirror.regions} " in one.run(f"dmsetup status {name}"))
     if md.there:
@@ -262,7 +263,7 @@ def target(lab):
         md.stop()
     plot({(what, name): ratio(what, "raw", name) for what in where for name, *_ in work}, work)
     for name in tables:
-        for node in lab.nodes if name == "shared" else [one]:
+        for node in nodes[name]:
             node.run(f"dmsetup remove --retry {name}")
     reads(lab, tables["ours"], mirror.sectors)
     kernel_memory(lab)
@@ -304,14 +305,12 @@ def reads(lab, table, sectors):
     for leg in ("leg0", "leg1"):
         one.throttle(leg, 8 << 20)
     one.run(f"dmsetup create t --table '0 {sectors} {table}'")
-    figures = {}
+    contest = Contest({"leg": lab.path("leg0"), "mirror": "/dev/mapper/t"})
     for n in range(ROUNDS):
         for name, rw, bs in (("random", "randread", "4k"), ("sequential", "read", "64k")):
-            for what, path in (("leg", lab.path("leg0")), ("mirror", "/dev/mapper/t")):
-                figures.setdefault((name, what), []).append(fio(one, path, 16, rw=rw, bs=bs)())
-    m = {k: statistics.median(v) for k, v in figures.items()}
-    at_least("random reads from two throttled legs, against one of them", m["random", "mirror"] / m["random", "leg"], 1.8)
-    at_least("sequential reads from two throttled legs, against one of them", m["sequential", "mirror"] / m["sequential", "leg"], 1.0)
+            contest.round(name, lambda path, rw=rw, bs=bs: fio(one, path, 16, rw=rw, bs=bs)())
+    at_least("random reads from two throttled legs, against one of them", contest.ratio("mirror", "leg", "random"), 1.8)
+    at_least("sequential reads from two throttled legs, against one of them", contest.ratio("mirror", "leg", "sequential"), 1.0)
     one.run("dmsetup remove --retry t")
     for leg in ("leg0", "leg1"):
         one.throttle(leg, 0)

@@ -60,7 +60,6 @@ def suspended_and_replaced(one, paths, mode):
     ours.reload(tables[1])
     expect(ours.states() == ["active"], ours.ask("explain"))
     enough(f"writes that waited for another table ({mode})")
-
     ours.remove()
 
 
