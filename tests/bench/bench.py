@@ -120,9 +120,11 @@ def writes(lab):
 
 
 def two_nodes(lab, mirror):
-    """Each writes its own half. The machines share the processors, too, so what the raw disk loses by that is taken off, measured within seconds of it; and once more with
-    disks that are slower than the processors, where nothing but the mirror could make them wait for each other."""
+    """Each writes its own half, on a processor of its own, as machines have, if there are two. What the raw disk loses by their writing at once is taken off, measured within seconds
+    of it; and once more with disks that are slower than the processors, where nothing but the mirror could make them wait for each other."""
     halves = ((lab.node(1), "0"), (lab.node(2), "100m"))
+    for processor, (node, _) in zip(sorted(os.sched_getaffinity(0)), halves):
+        node.keep_to(processor)
     raw = lab.path("raw")
 
     def kept(path, depth):
@@ -152,6 +154,8 @@ def two_nodes(lab, mirror):
         for i, share in enumerate(kept(mirror.path, depth)):
             at_least(f"two nodes writing, depth {depth}, legs of 1 MiB/s each: node {i + 1} against alone", share, 0.8)
     slow_legs(0)
+    for node, _ in halves:
+        node.keep_to()
 
 
 class ClusterMd:

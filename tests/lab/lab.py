@@ -320,6 +320,14 @@ class Node:
         say(f"node {self.number} is back on the network")
         self.lab.in_net("ip", "link", "set", self.tap, "up")
 
+    def threads(self):
+        return [int(thread) for thread in os.listdir(f"/proc/{self.process.pid}/task")]
+
+    def keep_to(self, *processors):
+        """The machine and its disks run on these of the host's processors; none named: on all."""
+        for thread in self.threads():
+            os.sched_setaffinity(thread, processors or os.sched_getaffinity(0))
+
     def throttle(self, disk, bytes_per_second):
         """0: as fast as it can."""
         self.qmp("block_set_io_throttle", device=disk, bps=bytes_per_second, bps_rd=0, bps_wr=0, iops=0, iops_rd=0, iops_wr=0)
@@ -644,8 +652,8 @@ class Lab:
         self.turn = open(TURN, "a")
         fcntl.flock(self.turn, fcntl.LOCK_EX if self.count > 1 else fcntl.LOCK_SH)
         for node in self.nodes:
-            for thread in os.listdir(f"/proc/{node.process.pid}/task"):
-                os.setpriority(os.PRIO_PROCESS, int(thread), 0)
+            for thread in node.threads():
+                os.setpriority(os.PRIO_PROCESS, thread, 0)
         say("its turn")
 
     def boot(self, *nodes):

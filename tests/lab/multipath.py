@@ -65,6 +65,7 @@ class Array:
         for i, port in enumerate(PORTS):
             way = f"{TARGET}/loopback/naa.500100000000000{i}/tpgt_1"
             node.run(f"mkdir {self.disk}/alua/{port} && echo {16 + i} > {self.disk}/alua/{port}/tg_pt_gp_id && echo {1 if decides_alone else 3} > {self.disk}/alua/{port}/alua_access_type && "
+                     f"echo 0 > {self.disk}/alua/{port}/nonop_delay_msecs && "  # or a port that is not optimized answers after 100 ms
                      f"mkdir -p {way} && echo naa.500100000000010{i} > {way}/nexus && mkdir {way}/lun/lun_0 && ln -s {self.disk} {way}/lun/lun_0/disk && echo {port} > {way}/lun/lun_0/alua_tg_pt_gp")
         self.names = node.wait_for_disks("two ways to the disk", 2, "/sys/devices/*/tcm_loop_adapter_*/host*/target*/*/block/*")
         self.numbers = [node.run(f"cat /sys/block/{name}/dev").strip() for name in self.names]
