@@ -7,7 +7,8 @@
 
 #include "mpath.h"
 
-static struct mpath_path *choose_in(struct group *group, u32 bytes, u64 *now)
+/* Inline, as every I/O comes here. */
+static __always_inline struct mpath_path *choose_in(struct group *group, u32 bytes, u64 *now)
 {
 	bool timed =
 		group->selector->timed || group->m->path_timeout_ms || READ_ONCE(group->m->timed);
@@ -76,21 +77,11 @@ static struct mpath_path *look_around(struct mpath *m, u32 bytes, u64 *now)
 	return path;
 }
 
-/*
- * The path for so many bytes, or NULL. The hardware of its group may not be ready yet
- * (m->readiness). The caller is in an RCU section, until the path has its I/O.
- */
-struct mpath_path *mpath_choose(struct mpath *m, u32 bytes, u64 *now)
+static noinline struct mpath_path *choose_anew(struct mpath *m, u32 bytes, u64 *now)
 {
-	struct group *group = READ_ONCE(m->current_group);
 	struct mpath_path *path = NULL;
 	unsigned long flags;
 
-	if (likely(group && !READ_ONCE(m->next_group))) {
-		path = choose_in(group, bytes, now);
-		if (likely(path))
-			return path;
-	}
 	spin_lock_irqsave(&m->lock, flags);
 	if (atomic_read(&m->valid_paths)) {
 		path = look_around(m, bytes, now);
@@ -101,6 +92,23 @@ struct mpath_path *mpath_choose(struct mpath *m, u32 bytes, u64 *now)
 	}
 	spin_unlock_irqrestore(&m->lock, flags);
 	return path;
+}
+
+/*
+ * The path for so many bytes, or NULL. The hardware of its group may not be ready yet
+ * (m->readiness). The caller is in an RCU section, until the path has its I/O.
+ */
+struct mpath_path *mpath_choose(struct mpath *m, u32 bytes, u64 *now)
+{
+	struct group *group = READ_ONCE(m->current_group);
+	struct mpath_path *path;
+
+	if (likely(group && !READ_ONCE(m->next_group))) {
+		path = choose_in(group, bytes, now);
+		if (likely(path))
+			return path;
+	}
+	return choose_anew(m, bytes, now);
 }
 
 void group_bypass(struct group *group, bool bypass)

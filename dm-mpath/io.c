@@ -18,7 +18,7 @@ static void begin(struct mpath_io *io, struct mpath_path *path, u32 bytes, bool 
 }
 
 /* It is on no path any more. */
-static void leave(struct mpath_io *io, u64 now)
+static __always_inline void leave(struct mpath_io *io, u64 now)
 {
 	struct mpath_path *path = io->path;
 	struct group *group = path->group;
@@ -32,8 +32,12 @@ static void end(struct mpath_io *io, blk_status_t status)
 	struct mpath_path *path = io->path;
 	u64 now = io->began ? ktime_get_ns() : 0;
 
-	stats_count(path, io->writes, io->bytes, READ_ONCE(path->m->timed) ? now - io->began : 0,
-		    status);
+	this_cpu_inc(path->stats->count[io->writes]);
+	this_cpu_add(path->stats->bytes[io->writes], io->bytes);
+	if (unlikely(status))
+		stats_error(path, status);
+	if (unlikely(now > io->began && READ_ONCE(path->m->timed)))
+		stats_took(path, io->writes, now - io->began);
 	leave(io, now);
 	if (unlikely(READ_ONCE(path->state) == PATH_STUCK) && (!status || !blk_path_error(status)))
 		path_return(path, PATH_LANDED);
@@ -125,7 +129,8 @@ static int send_nowhere(struct mpath *m, struct bio *bio, bool again)
 	return pushes_back(m) ? DM_MAPIO_REQUEUE : DM_MAPIO_KILL;
 }
 
-static int send_down(struct mpath *m, struct mpath_path *path, struct bio *bio, u64 now)
+static int send_down(struct mpath *m, struct mpath_path *path, struct bio *bio, struct mpath_io *io,
+		     u64 now)
 {
 	if (unlikely(!mpath_ready(m))) {
 		wait(m, bio);
@@ -134,7 +139,7 @@ static int send_down(struct mpath *m, struct mpath_path *path, struct bio *bio, 
 			queue_work(mpath_wq, &m->resubmit);
 		return DM_MAPIO_SUBMITTED;
 	}
-	begin(&of(bio)->io, path, bio->bi_iter.bi_size, op_is_write(bio_op(bio)), now);
+	begin(io, path, bio->bi_iter.bi_size, op_is_write(bio_op(bio)), now);
 	bio->bi_status = BLK_STS_OK;
 	bio_set_dev(bio, path->dev->bdev);
 	bio->bi_opf |= REQ_FAILFAST_TRANSPORT;
@@ -142,7 +147,7 @@ static int send_down(struct mpath *m, struct mpath_path *path, struct bio *bio, 
 }
 
 /* DM_MAPIO_* for a bio that is as it came. `again`: it waited, and may go on to do so. */
-static int send(struct mpath *m, struct bio *bio, bool again)
+static int send(struct mpath *m, struct bio *bio, struct mpath_io *io, bool again)
 {
 	struct mpath_path *path;
 	u64 now;
@@ -150,7 +155,7 @@ static int send(struct mpath *m, struct bio *bio, bool again)
 
 	rcu_read_lock();
 	path = mpath_choose(m, bio->bi_iter.bi_size, &now);
-	r = likely(path) ? send_down(m, path, bio, now) : send_nowhere(m, bio, again);
+	r = likely(path) ? send_down(m, path, bio, io, now) : send_nowhere(m, bio, again);
 	rcu_read_unlock();
 	return r;
 }
@@ -161,7 +166,7 @@ int mpath_map_bio(struct dm_target *ti, struct bio *bio)
 
 	mb->io.path = NULL;
 	remember(mb, bio);
-	return send(ti->private, bio, false);
+	return send(ti->private, bio, &mb->io, false);
 }
 
 /* By the worker: everything that waits looks for a path again. */
@@ -170,6 +175,7 @@ void mpath_resubmit(struct work_struct *work)
 	struct mpath *m = container_of(work, struct mpath, resubmit);
 	struct bio_list waiting;
 	struct blk_plug plug;
+	struct mpath_bio *mb;
 	struct bio *bio;
 
 	spin_lock_irq(&m->lock);
@@ -185,8 +191,9 @@ void mpath_resubmit(struct work_struct *work)
 	spin_unlock_irq(&m->lock);
 	blk_start_plug(&plug);
 	while ((bio = bio_list_pop(&waiting))) {
-		restore(of(bio), bio);
-		switch (send(m, bio, true)) {
+		mb = of(bio);
+		restore(mb, bio);
+		switch (send(m, bio, &mb->io, true)) {
 		case DM_MAPIO_KILL:
 			bio_io_error(bio);
 			break;
@@ -238,12 +245,13 @@ static bool refused_to_read_ahead(struct mpath_io *io, struct bio *bio, blk_stat
 
 int mpath_end_bio(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 {
+	struct mpath_io *io = &of(bio)->io;
 	struct mpath *m = ti->private;
 	unsigned long flags;
 
-	if (refused_to_read_ahead(&of(bio)->io, bio, *error))
+	if (refused_to_read_ahead(io, bio, *error))
 		return DM_ENDIO_DONE;
-	if (!came_back(&of(bio)->io, *error))
+	if (!came_back(io, *error))
 		return DM_ENDIO_DONE;
 	spin_lock_irqsave(&m->lock, flags);
 	if (!atomic_read(&m->valid_paths) && m->no_path == NO_PATH_FAILS) {

@@ -364,7 +364,8 @@ void cluster_ask(struct mpath *m, struct group *group);
 void cluster_look(struct work_struct *work);
 
 /* stats.c */
-void stats_count(struct mpath_path *path, bool writes, u32 bytes, u64 took, blk_status_t status);
+void stats_error(struct mpath_path *path, blk_status_t status);
+void stats_took(struct mpath_path *path, bool writes, u64 ns);
 unsigned int mpath_stats(struct mpath *m, char *result, unsigned int maxlen);
 unsigned int stats_json(struct mpath_path *path, char *result, unsigned int sz,
 			unsigned int maxlen);

@@ -17,16 +17,13 @@ const struct selector *selector_find(const char *name)
 	return NULL;
 }
 
-struct select_path *select_choose(const struct selector *s, struct select_group *g,
-				  const struct select_paths *paths, struct select_io *io)
+struct select_path *select_among(const struct selector *s, struct select_group *g,
+				 const struct select_paths *paths, struct select_io *io)
 {
 	struct select_path *p;
 
 	if (!paths->n)
 		return NULL;
-	/* Turns are not taken where there is no choice: a counter that all CPUs share costs. */
-	if (paths->n == 1 && !s->counts)
-		return READ_ONCE(paths->path[0]->usable) ? paths->path[0] : NULL;
 	io->turn = (u32)atomic_inc_return(&g->turn);
 	io->everybody = false;
 	p = s->choose(g, paths, io);
@@ -36,24 +33,9 @@ struct select_path *select_choose(const struct selector *s, struct select_group 
 	return s->choose(g, paths, io);
 }
 
-void select_began(const struct selector *s, struct select_path *p, u32 bytes, u64 now)
+bool select_its_turn(const struct select_path *p, const struct select_io *io)
 {
-	if (atomic_inc_return(&p->in_flight) == 1)
-		WRITE_ONCE(p->busy_since, now);
-	if (s->weighs)
-		atomic64_add(bytes, &p->bytes);
-}
-
-void select_ended(const struct selector *s, struct select_group *g, struct select_path *p,
-		  u32 bytes, u64 began, u64 now)
-{
-	if (s->ended && began && now)
-		s->ended(g, p, bytes, began, now);
-	if (now)
-		WRITE_ONCE(p->last_end, now);
-	if (s->weighs)
-		atomic64_sub(bytes, &p->bytes);
-	atomic_dec_return(&p->in_flight);
+	return io->everybody || READ_ONCE(p->share) > io->turn % 100;
 }
 
 enum select_class select_class_of(u32 bytes)

@@ -78,21 +78,50 @@ struct selector {
 /* Null: there is none of this name. */
 const struct selector *selector_find(const char *name);
 
+struct select_path *select_among(const struct selector *s, struct select_group *g,
+				 const struct select_paths *paths, struct select_io *io);
+
 /* The path for this I/O, or null if none takes any. `io->turn` and `everybody` are set here. */
-struct select_path *select_choose(const struct selector *s, struct select_group *g,
-				  const struct select_paths *paths, struct select_io *io);
+static inline struct select_path *select_choose(const struct selector *s, struct select_group *g,
+						const struct select_paths *paths,
+						struct select_io *io)
+{
+	/* Turns are not taken where there is no choice: a counter that all CPUs share costs. */
+	if (paths->n == 1 && !s->counts)
+		return READ_ONCE(paths->path[0]->usable) ? paths->path[0] : NULL;
+	return select_among(s, g, paths, io);
+}
 
 /* It goes out; it has come back, however. Times are 0 where they were not taken. */
-void select_began(const struct selector *s, struct select_path *p, u32 bytes, u64 now);
-void select_ended(const struct selector *s, struct select_group *g, struct select_path *p,
-		  u32 bytes, u64 began, u64 now);
+static inline void select_began(const struct selector *s, struct select_path *p, u32 bytes, u64 now)
+{
+	if (atomic_inc_return(&p->in_flight) == 1)
+		WRITE_ONCE(p->busy_since, now);
+	if (s->weighs)
+		atomic64_add(bytes, &p->bytes);
+}
+
+static inline void select_ended(const struct selector *s, struct select_group *g,
+				struct select_path *p, u32 bytes, u64 began, u64 now)
+{
+	if (now) {
+		if (s->ended && began)
+			s->ended(g, p, bytes, began, now);
+		WRITE_ONCE(p->last_end, now);
+	}
+	if (s->weighs)
+		atomic64_sub(bytes, &p->bytes);
+	atomic_dec_return(&p->in_flight);
+}
 
 /* ---- for selectors ---- */
+
+bool select_its_turn(const struct select_path *p, const struct select_io *io);
 
 /* May this path be chosen now? One that is ramped up lets most of its turns pass. */
 static inline bool select_open(const struct select_path *p, const struct select_io *io)
 {
-	return READ_ONCE(p->usable) && (io->everybody || READ_ONCE(p->share) > io->turn % 100);
+	return READ_ONCE(p->usable) && (READ_ONCE(p->share) >= 100 || select_its_turn(p, io));
 }
 
 enum select_class select_class_of(u32 bytes);

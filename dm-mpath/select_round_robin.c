@@ -5,14 +5,14 @@
 static struct select_path *choose(struct select_group *g, const struct select_paths *paths,
 				  const struct select_io *io)
 {
-	u32 i;
+	u32 at = io->turn % paths->n, i;
 
 	(void)g;
 	for (i = 0; i < paths->n; i++) {
-		struct select_path *p = paths->path[(io->turn + i) % paths->n];
-
-		if (select_open(p, io))
-			return p;
+		if (select_open(paths->path[at], io))
+			return paths->path[at];
+		if (++at == paths->n)
+			at = 0;
 	}
 	return NULL;
 }

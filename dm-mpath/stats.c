@@ -32,15 +32,14 @@ static u32 bucket_of(u64 ns)
 	return us ? min_t(u32, ilog2(us) + 1, STATS_BUCKETS - 1) : 0;
 }
 
-/* `took` in ns; 0: it was not measured. */
-void stats_count(struct mpath_path *path, bool writes, u32 bytes, u64 took, blk_status_t status)
+void stats_error(struct mpath_path *path, blk_status_t status)
 {
-	this_cpu_inc(path->stats->count[writes]);
-	this_cpu_add(path->stats->bytes[writes], bytes);
-	if (unlikely(status))
-		this_cpu_inc(path->stats->errors[class_of(status)]);
-	if (took)
-		this_cpu_inc(path->stats->took[writes][bucket_of(took)]);
+	this_cpu_inc(path->stats->errors[class_of(status)]);
+}
+
+void stats_took(struct mpath_path *path, bool writes, u64 ns)
+{
+	this_cpu_inc(path->stats->took[writes][bucket_of(ns)]);
 }
 
 static void sum(struct mpath_path *path, struct path_stats *all)

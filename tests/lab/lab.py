@@ -208,7 +208,9 @@ class Node:
         # every request in it waits for ever: the devices run in other threads also where there is one processor.
         # A plain processor: the wide vectors of newer ones are slow where they are emulated.
         accel = ["-accel", "kvm", "-cpu", "host"] if self.lab.kvm else ["-accel", "tcg,thread=multi", "-cpu", "Nehalem"]
-        command = ["ip", "netns", "exec", self.lab.netns, "qemu-system-x86_64", "-M", "q35", *accel, "-m", str(self.lab.memory), "-smp", f"{self.lab.cpus},maxcpus={max(2, self.lab.cpus)}",
+        if self.lab.counted:
+            accel = ["-accel", "tcg,thread=single", "-cpu", "Nehalem", "-icount", "shift=0,sleep=off"]
+        command = ["ip", "netns", "exec", self.lab.netns, "qemu-system-x86_64", "-M", "q35", *accel, "-m", str(self.lab.memory), "-smp", "1" if self.lab.counted else f"{self.lab.cpus},maxcpus={max(2, self.lab.cpus)}",
                    "-kernel", self.lab.image, "-initrd", self.lab.ramfs,
                    # no_timer_check: a machine that waits for its turn may miss the ticks that the kernel counts at its start. The rest is speed; and memory that
                    # is not cleared for us hides less.
@@ -576,10 +578,11 @@ class LocalMirror(Mirror):
 
 
 class Lab:
-    def __init__(self, nodes=3, disks=None, cpus=1, memory=640, token=1000, name=None, kernel=None, transport="udpu", twice=()):
+    def __init__(self, nodes=3, disks=None, cpus=1, memory=640, token=1000, name=None, kernel=None, transport="udpu", twice=(), counted=False):
         """Corosync's usual transport, knet, takes seconds to start in an emulated machine: stories about the network have it.
-        `twice`: disks that a machine sees by two SCSI adapters each."""
-        self.transport, self.twice = transport, twice
+        `twice`: disks that a machine sees by two SCSI adapters each. `counted`: a nanosecond is an instruction that the machine executes, or time that it sleeps, so what its own
+        code costs is measured alike on every host; one processor each."""
+        self.transport, self.twice, self.counted = transport, twice, counted
         self.sizes = disks or {"leg0": 64 * MIB, "leg1": 64 * MIB, "log": 4 * MIB}
         self.cpus, self.memory, self.token = cpus, memory, token
         if DEBUG_KERNEL:
@@ -628,7 +631,7 @@ class Lab:
     def build(self):
         self.ramfs = initramfs(self.kernel, self.folder)
         self.kvm = kvm_works(self.image, self.ramfs)
-        say(f"{self.count} node(s), Linux {self.kernel}, {'KVM' if self.kvm else 'emulated'}, {'our' if self.ours else 'the stock'} target")
+        say(f"{self.count} node(s), Linux {self.kernel}, {'KVM' if self.kvm and not self.counted else 'emulated'}, {'our' if self.ours else 'the stock'} target")
         for name, size in self.sizes.items():
             self.disks[name] = os.path.join(self.folder, name + ".img")
             with open(self.disks[name], "wb") as f:

@@ -19,7 +19,7 @@ def tell(lab):
     lab.start_cluster(options="--dead-wait-ms 300")
     one, two, three = lab.nodes
     for n in lab.nodes:
-        n.throttle("leg1", 3 * MIB)
+        n.throttle("leg1", MIB // 2)  # slower than the slowest machine comes to look
     mirror = Mirror(lab)
     mirror.create()
     wait_for("node 3 to copy", lambda: any(r["node"] == 3 for r in one.log_status(mirror)["recovered_by"]))
