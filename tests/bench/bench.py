@@ -676,13 +676,13 @@ def trouble(lab):
     load_target(node)
     array = Array(node, decides_alone=True)
     array.set(OPTIMIZED, NONOPTIMIZED)
-    way = f"{TARGET}/loopback/naa.5001000000000000/tpgt_1/transport_status"
-    heal, back = f"echo online > {way}", []
+    way = f"/sys/block/{array.names[0]}/device/state"  # its own errors come at once: a way of tcm_loop that is offline would have SCSI try five times for 85 ms before the target hears of it
+    heal, back = f"echo running > {way}", []
 
     def longest(path, usable, heals):
         """A write that met the failure of the path in use."""
-        node.run(f"dd if={path} of=/dev/null bs=4k count=1 iflag=direct 2>&1")  # so that a group is chosen
-        wait_for("both paths to be usable", usable, 60)
+        # Groups are chosen, and gone back to, when there is I/O.
+        wait_for("both paths to be usable", lambda: node.run(f"dd if={path} of=/dev/null bs=4k count=1 iflag=direct 2>&1") and usable(), 60)
         load = node.load("write", path, seconds=6, depth=4)
         time.sleep(2)
         node.run(f"echo offline > {way}")

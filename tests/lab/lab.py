@@ -209,7 +209,7 @@ class Node:
         # A plain processor: the wide vectors of newer ones are slow where they are emulated.
         accel = ["-accel", "kvm", "-cpu", "host"] if self.lab.kvm else ["-accel", "tcg,thread=multi", "-cpu", "Nehalem"]
         if self.lab.counted:
-            accel = ["-accel", "tcg,thread=single", "-cpu", "Nehalem", "-icount", "shift=0,sleep=off"]
+            accel = ["-accel", "tcg,thread=single", "-cpu", "Nehalem", "-icount", "shift=0"]
         command = ["ip", "netns", "exec", self.lab.netns, "qemu-system-x86_64", "-M", "q35", *accel, "-m", str(self.lab.memory), "-smp", "1" if self.lab.counted else f"{self.lab.cpus},maxcpus={max(2, self.lab.cpus)}",
                    "-kernel", self.lab.image, "-initrd", self.lab.ramfs,
                    # no_timer_check: a machine that waits for its turn may miss the ticks that the kernel counts at its start. The rest is speed; and memory that
