@@ -20,9 +20,10 @@ if git ls-files '*.cc' '*.hh' '*.c' '*.h' '*.sh' '*.py' 'ha-configs/*' | xargs g
   status=1
 fi
 mapfile -t checked < <(git ls-files -z 'clogd/*.cc' 'cmd/*.cc' | xargs -0 stat -c '%s %n' | sort -rn | cut -d ' ' -f 2-) # the longest first
+cmake -S . -B "$build/lint" -G Ninja -DCMAKE_UNITY_BUILD=OFF >/dev/null || status=1 # how each file is compiled by itself
 depth=()
 [ "${1:-}" = quick ] && for word in -analyzer-config mode=shallow; do depth+=(--extra-arg=-Xclang "--extra-arg=$word"); done
-found=$(printf '%s\n' "${checked[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy --quiet "${depth[@]}" -p "$build" --warnings-as-errors='*' 2>/dev/null | grep -E 'error:|warning:')
+found=$(printf '%s\n' "${checked[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy --quiet "${depth[@]}" -p "$build/lint" --warnings-as-errors='*' 2>/dev/null | grep -E 'error:|warning:')
 [ -z "$found" ] || { echo "$found"; status=1; }
 tests/kernel-lint.sh "${1:-}" || status=1
 exit $status

@@ -546,8 +546,8 @@ def paths(lab):
     disks = Paths(node)
     kinds = {kind: Map(node, kind) for kind in NAMES}
 
-    def figure(path, rw, bs, depth, seconds=0.5):
-        return fio(node, path, depth, size=f"{SIZE_MIB}m", rw=rw, bs=bs, seconds=seconds, before=0.2)()
+    def figure(path, rw, bs, depth):
+        return fio(node, path, depth, size=f"{SIZE_MIB}m", rw=rw, bs=bs, seconds=0.5, before=0.2)()
     small = [(rw, "4k", depth) for rw in ("randread", "randwrite") for depth in (1, 16)]
     jobs = [*small, ("write", "512k", 4)]
     for mode in ("bio", "rq"):
@@ -575,18 +575,30 @@ def paths(lab):
             if linear:
                 node.run("dmsetup remove --noudevsync --retry plain")
 
-    say("one of two paths is slower by 100 ms")
-    node.run("modprobe -q dm-delay")
-    numbers = [over(node, "quick", disks.numbers[0]), over(node, "slow", disks.numbers[1], "delay {} 0 100")]
-    for kind, selector in (("stock", "service-time 0 2 1 {} 1 {} 1"), ("ours", "latency 0 2 0 {} {}")):
-        make(kinds[kind], "2 queue_mode bio 0 1 1 " + selector.format(*numbers))
-    contest = Contest({kind: m.path for kind, m in kinds.items()})
-    for n in range(ROUNDS):
-        contest.round("reads", lambda path: figure(path, "randread", "4k", 4, seconds=2))
-    at_least("one of two paths slower by 100 ms, 4k randread, depth 4: `latency` against the kernel's `service-time`", contest.ratio("ours", "stock", "reads"), 1.1)
-    for m in kinds.values():
-        m.remove()
-    node.run("dmsetup remove --noudevsync --retry slow; dmsetup remove --noudevsync --retry quick")
+    node.run("rmmod dm_mpath scsi_debug")
+
+
+def slow_path(lab):
+    """One of two paths is slower by 100 ms: with disks that answer at once, where the processor is the bound and a slot more or less says nothing, and with disks that take a while."""
+    node = lab.node(1)
+    node.run("modprobe -qa dm-multipath dm-delay")
+    disks = Paths(node)
+    kinds = {kind: Map(node, kind) for kind in NAMES}
+    for own, target in ((0, None), (4, 1.1)):
+        numbers = [over(node, name, number, f"delay {{}} 0 {own + more}") for name, number, more in (("quick", disks.numbers[0], 0), ("slow", disks.numbers[1], 100))]
+        for kind, selector in (("stock", "service-time 0 2 1 {} 1 {} 1"), ("ours", "latency 0 2 0 {} {}")):
+            make(kinds[kind], "2 queue_mode bio 0 1 1 " + selector.format(*numbers))
+        contest = Contest({kind: m.path for kind, m in kinds.items()})
+        for n in range(ROUNDS):
+            contest.round("reads", lambda path: fio(node, path, 4, size=f"{SIZE_MIB}m", rw="randread", seconds=2)())
+        what = f"one of two paths slower by 100 ms, disks that take {own} ms, 4k randread, depth 4: `latency` against the kernel's `service-time`"
+        ratio = contest.ratio("ours", "stock", "reads")
+        say(f"{contest.median('ours', 'reads'):.0f} against {contest.median('stock', 'reads'):.0f} IOPS")
+        at_least(what, ratio, target) if target else result(what, round(ratio, 3), "of it", "-", None)
+        for m in kinds.values():
+            m.remove()
+        node.run("dmsetup remove --noudevsync --retry slow; dmsetup remove --noudevsync --retry quick")
+    node.run("rmmod dm_mpath scsi_debug")
 
 
 def many_paths(lab):
@@ -720,7 +732,7 @@ def trouble(lab):
 
 
 PARTS = (counts, first_copy, large_copy, writes, deaths, large, target, failures, many_paths, trouble)
-COUNTED = (paths,)
+COUNTED = (paths, slow_path)
 ALL = [part.__name__ for part in PARTS + COUNTED]
 asked = os.environ["ONLY"].split(",") if "ONLY" in os.environ else ALL
 if set(asked) - set(ALL):
