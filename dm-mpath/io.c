@@ -32,12 +32,7 @@ static void end(struct mpath_io *io, blk_status_t status)
 	struct mpath_path *path = io->path;
 	u64 now = io->began ? ktime_get_ns() : 0;
 
-	this_cpu_inc(path->stats->count[io->writes]);
-	this_cpu_add(path->stats->bytes[io->writes], io->bytes);
-	if (unlikely(status))
-		stats_error(path, status);
-	if (unlikely(now > io->began && READ_ONCE(path->m->timed)))
-		stats_took(path, io->writes, now - io->began);
+	stats_count(path, io->writes, io->bytes, now - io->began, status);
 	leave(io, now);
 	if (unlikely(READ_ONCE(path->state) == PATH_STUCK) && (!status || !blk_path_error(status)))
 		path_return(path, PATH_LANDED);

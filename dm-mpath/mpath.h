@@ -366,6 +366,19 @@ void cluster_look(struct work_struct *work);
 /* stats.c */
 void stats_error(struct mpath_path *path, blk_status_t status);
 void stats_took(struct mpath_path *path, bool writes, u64 ns);
+
+/* `took` in ns; 0: it was not measured. */
+static __always_inline void stats_count(struct mpath_path *path, bool writes, u32 bytes, u64 took,
+					blk_status_t status)
+{
+	this_cpu_inc(path->stats->count[writes]);
+	this_cpu_add(path->stats->bytes[writes], bytes);
+	if (unlikely(status))
+		stats_error(path, status);
+	if (unlikely(took && READ_ONCE(path->m->timed)))
+		stats_took(path, writes, took);
+}
+
 unsigned int mpath_stats(struct mpath *m, char *result, unsigned int maxlen);
 unsigned int stats_json(struct mpath_path *path, char *result, unsigned int sz,
 			unsigned int maxlen);

@@ -78,6 +78,7 @@ struct selector {
 /* Null: there is none of this name. */
 const struct selector *selector_find(const char *name);
 
+/* For select_choose(): where there is a choice, or every I/O is counted. */
 struct select_path *select_among(const struct selector *s, struct select_group *g,
 				 const struct select_paths *paths, struct select_io *io);
 

@@ -207,9 +207,9 @@ class Node:
         # Room for a second processor makes the emulator keep the guest's memory barriers. Without them a virtqueue now and then loses a notification, and
         # every request in it waits for ever: the devices run in other threads also where there is one processor.
         # A plain processor: the wide vectors of newer ones are slow where they are emulated.
-        accel = ["-accel", "kvm", "-cpu", "host"] if self.lab.kvm else ["-accel", "tcg,thread=multi", "-cpu", "Nehalem"]
+        accel = ["-accel", "kvm", "-cpu", "host"] if self.lab.kvm else ["-accel", f"tcg,thread={'single' if self.lab.counted else 'multi'}", "-cpu", "Nehalem"]
         if self.lab.counted:
-            accel = ["-accel", "tcg,thread=single", "-cpu", "Nehalem", "-icount", "shift=0"]
+            accel += ["-icount", "shift=0"]
         command = ["ip", "netns", "exec", self.lab.netns, "qemu-system-x86_64", "-M", "q35", *accel, "-m", str(self.lab.memory), "-smp", "1" if self.lab.counted else f"{self.lab.cpus},maxcpus={max(2, self.lab.cpus)}",
                    "-kernel", self.lab.image, "-initrd", self.lab.ramfs,
                    # no_timer_check: a machine that waits for its turn may miss the ticks that the kernel counts at its start. The rest is speed; and memory that
@@ -630,8 +630,8 @@ class Lab:
 
     def build(self):
         self.ramfs = initramfs(self.kernel, self.folder)
-        self.kvm = kvm_works(self.image, self.ramfs)
-        say(f"{self.count} node(s), Linux {self.kernel}, {'KVM' if self.kvm and not self.counted else 'emulated'}, {'our' if self.ours else 'the stock'} target")
+        self.kvm = not self.counted and kvm_works(self.image, self.ramfs)
+        say(f"{self.count} node(s), Linux {self.kernel}, {'KVM' if self.kvm else 'emulated'}, {'our' if self.ours else 'the stock'} target")
         for name, size in self.sizes.items():
             self.disks[name] = os.path.join(self.folder, name + ".img")
             with open(self.disks[name], "wb") as f:
