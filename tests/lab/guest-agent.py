@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs commands for the host, over a virtio port: one JSON line each way. Several at once; each in a session of its own."""
-import glob
 import json
 import os
 import signal
@@ -15,11 +14,11 @@ lock = threading.Lock()
 
 def find_port():
     while True:
-        for entry in glob.glob("/sys/class/virtio-ports/*/name"):
-            if open(entry).read().strip() == "agent":
-                path = "/dev/" + entry.split("/")[-2]
-                if os.path.exists(path):
-                    return path
+        ports = "/sys/class/virtio-ports"
+        for port in os.listdir(ports) if os.path.isdir(ports) else ():
+            with open(f"{ports}/{port}/name") as name:
+                if name.read().strip() == "agent" and os.path.exists(f"/dev/{port}"):
+                    return f"/dev/{port}"
         time.sleep(0.05)
 
 

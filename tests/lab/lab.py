@@ -32,6 +32,8 @@ REGION = 512 << 10
 DEBUG_KERNEL = os.environ.get("CLOGD_LAB_DEBUG")  # folder with bzImage and release, made by tests/check-debug.sh
 TURN = os.environ.get("CLOGD_LAB_TURN")  # a lock file: labs that share it boot side by side, but tell one after the other
 SLOW = float(os.environ.get("CLOGD_LAB_PATIENCE", "1"))  # multiplies every limit of patience; none of them is an assertion
+# Of every machine: the root's, the disks', the network's, device-mapper's.
+MODULES = "9pnet_virtio", "9p", "overlay", "virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "configfs", "dm-mod", "dm-mirror", "dm-log-userspace"
 
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -111,7 +113,7 @@ def boot_beside_another():
 
 
 def initramfs(release, folder):
-    """busybox, guest-init and the few modules that the root needs."""
+    """busybox, guest-init and the modules that every machine has."""
     path = os.path.join(folder, f"initramfs-{release}")
     tree = tempfile.mkdtemp(prefix="initramfs.", dir=folder)
     for d in ("bin", "modules", "dev", "proc", "sys"):
@@ -119,7 +121,7 @@ def initramfs(release, folder):
     shutil.copy("/bin/busybox", os.path.join(tree, "bin/busybox"))
     shutil.copy(os.path.join(HERE, "guest-init"), os.path.join(tree, "init"))
     order = []
-    for module in () if DEBUG_KERNEL else ("9pnet_virtio", "9p", "overlay", "virtio_pci", "virtio_blk"):
+    for module in () if DEBUG_KERNEL else MODULES:
         for line in sh("modprobe", "-S", release, "--show-depends", module).splitlines():
             words = line.split()
             if words and words[0] == "insmod" and words[1] not in order:
@@ -214,7 +216,7 @@ class Node:
                    "-kernel", self.lab.image, "-initrd", self.lab.ramfs,
                    # no_timer_check: a machine that waits for its turn may miss the ticks that the kernel counts at its start. The rest is speed; and memory that
                    # is not cleared for us hides less.
-                   "-append", f"console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off no_timer_check init_on_alloc=0 audit=0 apparmor=0 lab.lab={HERE} lab.node={self.number}",
+                   "-append", f"console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off no_timer_check init_on_alloc=0 cryptomgr.notests audit=0 apparmor=0 lab.lab={HERE} lab.node={self.number}",
                    "-display", "none", "-no-reboot", "-monitor", "none", "-vga", "none",
                    *(x for f in serial for x in ("-serial", f"file:{f}")),
                    "-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
@@ -428,7 +430,7 @@ class Node:
         self.run(f"tar -C {BUILD}/lab/guest -cf - . | tar -C / --keep-directory-symlink -xf - && ldconfig && udevadm control --reload")
 
     def start_clogd(self, options=""):
-        self.run(f"setsid {BUILD}/bin/clogd -f {options} > /dev/ttyS1 2>&1 < /dev/null & for i in $(seq 200); do {BUILD}/bin/clogctl version > /dev/null 2>&1 && break; sleep 0.1; done")
+        self.run(f"setsid {BUILD}/bin/clogd -f {options} > /dev/ttyS1 2>&1 < /dev/null & for i in $(seq 200); do grep -q @clogd /proc/net/unix && {BUILD}/bin/clogctl version > /dev/null 2>&1 && break; sleep 0.1; done")
 
     def wait_for_channel(self):
         """Until clogd speaks with dm-log-cluster."""
@@ -613,6 +615,10 @@ class Lab:
         """Each disk is a linear device of its own on each node, so that it can fail there."""
         return f"/dev/mapper/{disk}"
 
+    def device(self, disk):
+        """What is below it."""
+        return f"/dev/disk/by-id/virtio-{disk}"
+
     def ways(self, disk):
         """To one that is there twice: of each its adapter's name."""
         return [f"{disk}-{way}" for way in (1, 2)]
@@ -667,9 +673,9 @@ class Lab:
 
     def prepare(self, n):
         n.connect()
-        script = "\n".join(f"dev=$(readlink -f /dev/disk/by-id/virtio-{d}); dmsetup create {d} --table \"0 $(blockdev --getsz $dev) linear $dev 0\""
-                           for d in self.disks if d not in self.twice)
-        n.run(script)
+        linear = ";".join(f"{d},,,rw,0 {self.sizes[d] // 512} linear {self.device(d)} 0" for d in self.disks if d not in self.twice)
+        if linear:
+            n.run(f"dmsetup create --concise '{linear}'")
         if self.ours:
             n.use_our_mirror()
 
@@ -695,15 +701,15 @@ class Lab:
     def swap_disk(self, disk, table, nodes):
         """Puts another table under a disk, as nearly at the same moment on all nodes as can be."""
         nodes = nodes or self.nodes
-        at_once([lambda n=n: n.run(f"dev=$(readlink -f /dev/disk/by-id/virtio-{disk}); dmsetup load {disk} --table \"0 $(blockdev --getsz /dev/mapper/{disk}) {table}\"") for n in nodes])
-        at_once([lambda n=n: n.run(f"dmsetup suspend --nolockfs --noflush {disk} && dmsetup resume {disk}") for n in nodes])
+        for step in (f"load {disk} --table '0 {self.sizes[disk] // 512} {table}'", f"suspend --nolockfs --noflush {disk} && dmsetup resume {disk}"):
+            at_once([lambda n=n: n.run(f"dmsetup {step}") for n in nodes])
 
     def fail_disk(self, disk, *nodes):
         say(f"{disk} fails on node(s) {', '.join(str(n.number) for n in nodes or self.nodes)}")
         self.swap_disk(disk, "error", nodes)
 
     def restore_disk(self, disk, *nodes):
-        self.swap_disk(disk, "linear $dev 0", nodes)
+        self.swap_disk(disk, f"linear {self.device(disk)} 0", nodes)
 
     def __exit__(self, kind, error, trace):
         try:
