@@ -101,6 +101,18 @@ bool alua_passive(const struct mpath_path *path)
 			       SCSI_ACCESS_STATE_STANDBY;
 }
 
+/* Does the array say that it takes I/O there? Its handler only makes such a port a better one. */
+bool alua_open(const struct mpath_path *path)
+{
+	const struct scsi_device *sdev = device_of(path);
+	u8 state;
+
+	if (!sdev || !path->m->handler || strcmp(path->m->handler, "alua"))
+		return false;
+	state = READ_ONCE(sdev->access_state) & SCSI_ACCESS_STATE_MASK;
+	return state == SCSI_ACCESS_STATE_OPTIMAL || state == SCSI_ACCESS_STATE_ACTIVE;
+}
+
 /* Is it there? It says that it is ready, or that it is on standby (sense 2/04/0b). May sleep. */
 blk_status_t alua_try(const struct mpath_path *path)
 {

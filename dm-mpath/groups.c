@@ -31,6 +31,19 @@ bool group_usable(struct group *group)
 	return false;
 }
 
+/* Its handler is at work: is there a path that I/O may go down all the same? */
+bool group_early(struct group *group)
+{
+	struct mpath_path *path;
+	bool early = false;
+
+	rcu_read_lock();
+	list_for_each_entry_rcu(path, &group->all, list)
+		early = early || (READ_ONCE(path->select.usable) && mpath_early(path));
+	rcu_read_unlock();
+	return early;
+}
+
 void group_enter(struct mpath *m, struct group *group)
 {
 	WRITE_ONCE(m->current_group, group);
@@ -189,12 +202,12 @@ bool mpath_busy(struct mpath *m)
 	struct group *group;
 	bool busy = false;
 
-	if (READ_ONCE(m->initialising))
-		return true;
 	rcu_read_lock();
 	group = READ_ONCE(m->next_group) ?: READ_ONCE(m->current_group);
 	/* Without one, blk-mq is told by the mapping to come again later. */
-	if (group && atomic_read(&m->valid_paths))
+	if (READ_ONCE(m->initialising) && !(group && group_early(group)))
+		busy = true;
+	else if (group && atomic_read(&m->valid_paths))
 		busy = group_busy(group);
 	rcu_read_unlock();
 	return busy;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * SCSI hardware handlers: attached to each path when the table is made, and called for every path
- * of a group before its first I/O. Meanwhile I/O waits.
+ * of a group before its first I/O. Meanwhile I/O waits, unless it may go early (io.c).
  */
 #include <linux/slab.h>
 #include <scsi/scsi_dh.h>

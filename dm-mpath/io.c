@@ -3,16 +3,20 @@
  * Bios and requests on their way down a path and back. An error that is the path's, and not the
  * disk's, fails the path, and the I/O goes down another. Where there is none it waits, fails, or
  * goes back to the core, which sends it to the next table.
+ *
+ * While a handler is at work I/O waits, unless the array says that the port takes it anyway: then
+ * it goes early. Should the array have changed its mind meanwhile, the error tells nothing of the
+ * path, and the I/O waits for the handler like any other.
  */
 #include <linux/ktime.h>
 
 #include "mpath.h"
 
-static void begin(struct mpath_io *io, struct mpath_path *path, u32 bytes, bool writes, u64 now)
+static void begin(struct mpath_io *io, struct mpath_path *path, u32 bytes, u8 how, u64 now)
 {
 	io->path = path;
 	io->bytes = bytes;
-	io->writes = writes;
+	io->how = how;
 	io->began = now;
 	select_began(path->group->selector, &path->select, bytes, now);
 }
@@ -32,7 +36,7 @@ static void end(struct mpath_io *io, blk_status_t status)
 	struct mpath_path *path = io->path;
 	u64 now = io->began ? ktime_get_ns() : 0;
 
-	stats_count(path, io->writes, io->bytes, now - io->began, status);
+	stats_count(path, io->how & IO_WRITES, io->bytes, now - io->began, status);
 	leave(io, now);
 	if (unlikely(READ_ONCE(path->state) == PATH_STUCK) && (!status || !blk_path_error(status)))
 		path_return(path, PATH_LANDED);
@@ -52,6 +56,15 @@ bool mpath_ready(struct mpath *m)
 	if (READ_ONCE(m->readiness) == READY_WANTED)
 		handler_init(m);
 	return false;
+}
+
+/* Not with a shared array, where a switch is between nodes, nor where the handler is to wait. */
+bool mpath_early(const struct mpath_path *path)
+{
+	const struct mpath *m = path->m;
+
+	return READ_ONCE(m->readiness) == READYING && !m->log && !READ_ONCE(m->again_later) &&
+	       alua_open(path);
 }
 
 /* ---- bios ---- */
@@ -127,14 +140,19 @@ static int send_nowhere(struct mpath *m, struct bio *bio, bool again)
 static int send_down(struct mpath *m, struct mpath_path *path, struct bio *bio, struct mpath_io *io,
 		     u64 now)
 {
+	u8 how = op_is_write(bio_op(bio)) ? IO_WRITES : 0;
+
 	if (unlikely(!mpath_ready(m))) {
-		wait(m, bio);
-		/* It may have become ready before this one began to wait. */
-		if (READ_ONCE(m->readiness) == READY)
-			queue_work(mpath_wq, &m->resubmit);
-		return DM_MAPIO_SUBMITTED;
+		if (!mpath_early(path)) {
+			wait(m, bio);
+			/* It may have become ready before this one began to wait. */
+			if (READ_ONCE(m->readiness) == READY)
+				queue_work(mpath_wq, &m->resubmit);
+			return DM_MAPIO_SUBMITTED;
+		}
+		how |= IO_EARLY;
 	}
-	begin(io, path, bio->bi_iter.bi_size, op_is_write(bio_op(bio)), now);
+	begin(io, path, bio->bi_iter.bi_size, how, now);
 	bio->bi_status = BLK_STS_OK;
 	bio_set_dev(bio, path->dev->bdev);
 	bio->bi_opf |= REQ_FAILFAST_TRANSPORT;
@@ -176,13 +194,18 @@ void mpath_resubmit(struct work_struct *work)
 	spin_lock_irq(&m->lock);
 	if (m->readiness == READY_WANTED)
 		handler_init_locked(m);
-	if (m->readiness != READY) { /* whoever makes it ready asks again */
+	/* If not, whoever makes it ready asks again. */
+	if (m->readiness != READY && !(m->current_group && group_early(m->current_group))) {
 		spin_unlock_irq(&m->lock);
 		return;
 	}
 	waiting = m->waiting;
 	bio_list_init(&m->waiting);
 	m->waiting_bytes = 0;
+	if (m->readiness == READY) {
+		bio_list_merge(&waiting, &m->spurned);
+		bio_list_init(&m->spurned);
+	}
 	spin_unlock_irq(&m->lock);
 	blk_start_plug(&plug);
 	while ((bio = bio_list_pop(&waiting))) {
@@ -204,19 +227,27 @@ void mpath_resubmit(struct work_struct *work)
 	blk_finish_plug(&plug);
 }
 
-/* It has come back from its path, if it had one. True: with an error that is the path's. */
-static bool came_back(struct mpath_io *io, blk_status_t status)
+enum outcome {
+	ENDED,	/* well, or with an error that is the disk's */
+	FAILED, /* by the path, or without one */
+	SPURNED /* it went early, and the port would not have it */
+};
+
+/* It has come back from its path, if it had one. */
+static enum outcome came_back(struct mpath_io *io, blk_status_t status)
 {
 	struct mpath_path *path = io->path;
-	bool bad = status && blk_path_error(status) && status != BLK_STS_DM_REQUEUE;
+	enum outcome outcome = ENDED;
 
+	if (status && blk_path_error(status) && status != BLK_STS_DM_REQUEUE)
+		outcome = path && io->how & IO_EARLY ? SPURNED : FAILED;
 	rcu_read_lock();
 	if (path)
 		end(io, status);
-	if (path && bad)
+	if (path && outcome == FAILED)
 		path_fail(path, PATH_ERROR);
 	rcu_read_unlock();
-	return bad;
+	return outcome;
 }
 
 /*
@@ -242,21 +273,26 @@ int mpath_end_bio(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 {
 	struct mpath_io *io = &of(bio)->io;
 	struct mpath *m = ti->private;
+	enum outcome outcome;
 	unsigned long flags;
 
 	if (refused_to_read_ahead(io, bio, *error))
 		return DM_ENDIO_DONE;
-	if (!came_back(io, *error))
+	outcome = came_back(io, *error);
+	if (likely(outcome == ENDED))
 		return DM_ENDIO_DONE;
 	spin_lock_irqsave(&m->lock, flags);
-	if (!atomic_read(&m->valid_paths) && m->no_path == NO_PATH_FAILS) {
+	if (outcome == FAILED && !atomic_read(&m->valid_paths) && m->no_path == NO_PATH_FAILS) {
 		spin_unlock_irqrestore(&m->lock, flags);
 		if (pushes_back(m))
 			return DM_ENDIO_REQUEUE;
 		*error = BLK_STS_IOERR;
 		return DM_ENDIO_DONE;
 	}
-	wait_locked(m, bio);
+	if (outcome == FAILED)
+		wait_locked(m, bio);
+	else
+		bio_list_add(&m->spurned, bio);
 	spin_unlock_irqrestore(&m->lock, flags);
 	queue_work(mpath_wq, &m->resubmit);
 	return DM_ENDIO_INCOMPLETE;
@@ -272,14 +308,18 @@ static bool requests_wait(struct mpath *m)
 static int request_down(struct mpath *m, struct request *rq, struct mpath_io *io,
 			struct request **clone)
 {
+	u8 how = op_is_write(req_op(rq)) ? IO_WRITES : 0;
 	u32 bytes = blk_rq_bytes(rq);
 	u64 now;
 	struct mpath_path *path = mpath_choose(m, bytes, &now);
 
 	if (unlikely(!path))
 		return requests_wait(m) ? DM_MAPIO_DELAY_REQUEUE : DM_MAPIO_KILL;
-	if (unlikely(!mpath_ready(m)))
-		return DM_MAPIO_DELAY_REQUEUE;
+	if (unlikely(!mpath_ready(m))) {
+		if (!mpath_early(path))
+			return DM_MAPIO_DELAY_REQUEUE;
+		how |= IO_EARLY;
+	}
 	*clone = blk_mq_alloc_request(path_queue(path), rq->cmd_flags | REQ_NOMERGE,
 				      BLK_MQ_REQ_NOWAIT);
 	if (IS_ERR(*clone)) {
@@ -294,7 +334,7 @@ static int request_down(struct mpath *m, struct request *rq, struct mpath_io *io
 	(*clone)->bio = NULL;
 	(*clone)->biotail = NULL;
 	(*clone)->cmd_flags |= REQ_FAILFAST_TRANSPORT;
-	begin(io, path, bytes, op_is_write(req_op(rq)), now);
+	begin(io, path, bytes, how, now);
 	return DM_MAPIO_REMAPPED;
 }
 
@@ -327,10 +367,17 @@ int mpath_end_request(struct dm_target *ti, struct request *clone, blk_status_t 
 		      union map_info *context)
 {
 	struct mpath *m = ti->private;
-	int r = DM_ENDIO_DONE;
+	int r;
 
-	if (!came_back(context->ptr, error))
-		return r;
+	switch (came_back(context->ptr, error)) {
+	case ENDED:
+		return DM_ENDIO_DONE;
+	case SPURNED: /* and not at once, or it would come and go until the handler has done its
+			 work */
+		return DM_ENDIO_DELAY_REQUEUE;
+	case FAILED:
+		break;
+	}
 	r = error == BLK_STS_RESOURCE ? DM_ENDIO_DELAY_REQUEUE : DM_ENDIO_REQUEUE;
 	if (!atomic_read(&m->valid_paths) && !requests_wait(m))
 		r = DM_ENDIO_DONE; /* with the error that it has */

@@ -149,6 +149,8 @@ struct mpath {
 	struct timer_list no_path_timer;
 	u32 no_path_timeout_ms;	 /* NO_TIMEOUT: as the module's parameter says */
 	struct bio_list waiting; /* bios without a path */
+	struct bio_list
+		spurned; /* those that went early and came back: until no handler is at work */
 	u64 waiting_bytes;
 	u32 waiting_limit_kib; /* 0: none */
 	struct work_struct resubmit;
@@ -196,11 +198,14 @@ struct mpath {
 	struct mutex mutex;
 };
 
+#define IO_WRITES BIT(0)
+#define IO_EARLY BIT(1) /* the handler was still at work */
+
 /* Travels with each bio or request. */
 struct mpath_io {
 	struct mpath_path *path;
 	u32 bytes;
-	bool writes;
+	u8 how; /* IO_* */
 	u64 began;
 };
 
@@ -264,6 +269,8 @@ int mpath_end_bio(struct dm_target *ti, struct bio *bio, blk_status_t *error);
 int mpath_map_request(struct dm_target *ti, struct request *rq, union map_info *context,
 		      struct request **clone);
 bool mpath_ready(struct mpath *m);
+/* If not: may it go down this path all the same? */
+bool mpath_early(const struct mpath_path *path);
 void mpath_release_request(struct request *clone, union map_info *context);
 int mpath_end_request(struct dm_target *ti, struct request *clone, blk_status_t error,
 		      union map_info *context);
@@ -276,6 +283,7 @@ void mpath_set_no_path(struct mpath *m, enum no_path policy, bool save);
 /* `now`: when that was, in ns; 0 where nobody wants to know. */
 struct mpath_path *mpath_choose(struct mpath *m, u32 bytes, u64 *now);
 bool group_usable(struct group *group);
+bool group_early(struct group *group);
 void group_bypass(struct group *group, bool bypass);
 /* Its hardware is made ready before the next I/O; the lock is held. */
 void group_enter(struct mpath *m, struct group *group);
@@ -329,6 +337,7 @@ void handler_stop(struct mpath *m);
 void alua_look(struct work_struct *work);
 void alua_watch(struct mpath *m);
 bool alua_passive(const struct mpath_path *path);
+bool alua_open(const struct mpath_path *path);
 blk_status_t alua_try(const struct mpath_path *path);
 
 /* probe.c */

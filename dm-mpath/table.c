@@ -404,6 +404,7 @@ static struct mpath *create(struct dm_target *ti)
 	spin_lock_init(&m->lock);
 	mutex_init(&m->mutex);
 	bio_list_init(&m->waiting);
+	bio_list_init(&m->spurned);
 	INIT_WORK(&m->resubmit, mpath_resubmit);
 	INIT_WORK(&m->event, raise_event);
 	INIT_DELAYED_WORK(&m->deadline, deadline_look);

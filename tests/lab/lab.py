@@ -701,7 +701,7 @@ class Lab:
     def swap_disk(self, disk, table, nodes):
         """Puts another table under a disk, as nearly at the same moment on all nodes as can be."""
         nodes = nodes or self.nodes
-        for step in (f"load {disk} --table '0 {self.sizes[disk] // 512} {table}'", f"suspend --nolockfs --noflush {disk} && dmsetup resume {disk}"):
+        for step in (f"load {disk} --table \"0 $(blockdev --getsz /dev/mapper/{disk}) {table}\"", f"suspend --nolockfs --noflush {disk} && dmsetup resume {disk}"):
             at_once([lambda n=n: n.run(f"dmsetup {step}") for n in nodes])
 
     def fail_disk(self, disk, *nodes):

@@ -6,7 +6,8 @@
                                  group 2 ── port two ──┴─ a disk in memory (the kernel's own target, tcm_loop, ALUA)
 
 The ports swap under load, one goes on standby, a path to a standby port that had failed is known to be there again, and to switch groups makes
-the port ready (STPG). A persistent reservation holds on both.
+the port ready (STPG). A persistent reservation holds on both. A port goes on standby unheard: I/O that goes there before the handler has done its work is neither lost nor
+the path's fault.
 """
 import sys
 sys.path.insert(0, __file__.rsplit("/", 2)[0])
@@ -40,6 +41,29 @@ def reservations(one, ours, array):
     reserve(one, ours, (release, "QII", (key, kind, 0)), (register, "QQII", (key, 0, 0, 0)))
     told = one.run(f"cat {array.disk}/pr/res_pr_registered_i_pts")
     expect("naa.500100000000010" not in told, f"a path is still registered: {told}")
+
+
+def stale(one, ours, array, mode):
+    """I/O need not wait for the handler where the port is known to take it. Known wrongly, it comes back, and waits."""
+    say(f"a port that is thought to take I/O does not, {mode}")
+    a, b = array.numbers
+    ours.create(f"2 queue_mode {mode} 1 alua 2 1 round-robin 0 1 0 {a} round-robin 0 1 0 {b}")
+    ours.message("switch_group 1")
+    array.set(OPTIMIZED, NONOPTIMIZED)
+    one.run(f"timeout 60 dd if=/dev/{array.names[1]} of=/dev/null bs=4k count=4 iflag=direct 2>&1")  # whereby the port's state is heard of
+    known = f"cat /sys/block/{array.names[1]}/device/access_state"
+    wait_for("the second port's state to be known", lambda: one.run(known).strip() == "active/non-optimized")
+    enough = one.keep_writing(ours.path)
+    wait_for("the first port to be used", lambda: ours.in_use() == 1)
+    array.set(OPTIMIZED, STANDBY)
+    array.path(0, "offline")
+    wait_for("the second port to be used", lambda: ours.in_use() == 2 and array.states()[1] == OPTIMIZED)
+    enough("writes while a port was thought to take them")  # no path at all would have failed them
+    failures = [path["failures"] for path in ours.paths()]
+    expect(failures[0] and not failures[1], f"the paths failed so often: {failures}: {ours.ask('explain')}")
+    array.path(0, "running")
+    wait_for("both paths to be back", lambda: ours.states() == ["active"] * 2)
+    ours.remove()
 
 
 def tell(lab):
@@ -82,6 +106,8 @@ def tell(lab):
     expect(ours.in_use() == 1 and array.states()[0] == OPTIMIZED, f"the ports have states {array.states()}: {ours.ask('explain')}")
     reservations(one, ours, array)
     ours.remove()
+    for mode in ("bio", "rq"):
+        stale(one, ours, array, mode)
     one.run("rmmod dm_mpath")
     array.remove()
 
