@@ -450,11 +450,15 @@ static int mirror_map(struct dm_target *ti, struct bio *bio)
 static int mirror_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 {
 	struct mirror_set *ms = ti->private;
+	struct mirror_io *io;
 
-	if (op_is_write(bio_op(bio)) || bio->bi_opf & REQ_PREFLUSH ||
-	    io_of(bio)->leg >= ms->nr_legs)
+	if (op_is_write(bio_op(bio)) || bio->bi_opf & REQ_PREFLUSH)
 		return DM_ENDIO_DONE;
-	return mirror_end_read(ms, bio, error);
+	io = io_of(bio);
+	if (io->leg >= ms->nr_legs) /* it never went to one */
+		return DM_ENDIO_DONE;
+	atomic_dec(&ms->legs[io->leg].reads);
+	return likely(!*error && !io->failed) ? DM_ENDIO_DONE : mirror_end_read(ms, bio, error);
 }
 
 static int mirror_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn fn, void *data)

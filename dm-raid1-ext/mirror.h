@@ -289,6 +289,7 @@ int mirror_flush_legs(struct dm_target *ti);
 
 /* read.c */
 int mirror_map_read(struct mirror_set *ms, struct bio *bio);
+/* With an error, now or before. */
 int mirror_end_read(struct mirror_set *ms, struct bio *bio, blk_status_t *error);
 void mirror_queued_reads(struct mirror_set *ms, struct bio_list *reads);
 

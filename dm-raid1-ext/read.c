@@ -12,28 +12,31 @@
 #define RUN_SLACK 4
 #define NEVER_USED_HZ (10 * HZ)
 
-static struct leg *choose(struct mirror_set *ms, sector_t sector, u64 word, unsigned long tried)
+/* One of these (bits). Inline, as every read comes here. */
+static __always_inline struct leg *choose(struct mirror_set *ms, sector_t sector,
+					  unsigned long legs)
 {
+	struct leg *leg, *best = NULL, *run = NULL, *cut_off = NULL, *last = NULL;
 	int preferred = READ_ONCE(ms->preferred), best_load = INT_MAX, run_load = INT_MAX;
-	struct leg *best = NULL, *run = NULL, *cut_off = NULL, *last = NULL;
-	unsigned int i;
 
-	for (i = 0; i < ms->nr_legs; i++) {
-		struct leg *leg = &ms->legs[i];
+	if (preferred >= 0 && legs & BIT(preferred)) {
+		leg = &ms->legs[preferred];
+		if (leg_alive(leg) && READ_ONCE(leg->burden))
+			return leg;
+	}
+	for (leg = ms->legs; legs; leg++, legs >>= 1) {
 		int burden = READ_ONCE(leg->burden), load;
 
-		if (tried & BIT(i) || !(word_readable(word) & BIT(i)))
+		if (!(legs & 1))
 			continue;
-		if (!leg_alive(leg)) {
+		if (unlikely(!leg_alive(leg))) {
 			last = last ?: leg; /* what is in sync is good there, too */
 			continue;
 		}
-		if (!burden) {
+		if (unlikely(!burden)) {
 			cut_off = cut_off ?: leg;
 			continue;
 		}
-		if (preferred == i)
-			return leg;
 		load = (atomic_read(&leg->reads) + 1) * burden;
 		if (READ_ONCE(leg->next) == sector && load < run_load) {
 			run = leg;
@@ -49,10 +52,8 @@ static struct leg *choose(struct mirror_set *ms, sector_t sector, u64 word, unsi
 	return best ?: cut_off ?: last;
 }
 
-static void aim(struct mirror_set *ms, struct bio *bio, struct leg *leg)
+static void aim(struct mirror_set *ms, struct mirror_io *io, struct bio *bio, struct leg *leg)
 {
-	struct mirror_io *io = io_of(bio);
-
 	io->leg = leg - ms->legs;
 	io->iter = bio->bi_iter;
 	io->flags = bio->bi_flags;
@@ -64,15 +65,15 @@ static void aim(struct mirror_set *ms, struct bio *bio, struct leg *leg)
 }
 
 /* The leg that a read of the region may have; NULL: none. */
-static struct leg *leg_for(struct mirror_set *ms, struct bio *bio, u64 word, bool in_sync)
+static __always_inline struct leg *leg_for(struct mirror_set *ms, const struct mirror_io *io,
+					   const struct bio *bio, u64 word, bool in_sync)
 {
-	unsigned long tried = io_of(bio)->failed;
 	struct leg *leg;
 
-	if (in_sync)
-		return choose(ms, bio->bi_iter.bi_sector, word, tried);
+	if (likely(in_sync))
+		return choose(ms, bio->bi_iter.bi_sector, word_readable(word) & ~io->failed);
 	leg = ms->cluster ? &ms->legs[word_primary(word)] : primary_leg(ms);
-	return leg_alive(leg) && !(tried & BIT(leg - ms->legs)) ? leg : NULL;
+	return leg_alive(leg) && !(io->failed & BIT(leg - ms->legs)) ? leg : NULL;
 }
 
 int mirror_map_read(struct mirror_set *ms, struct bio *bio)
@@ -94,14 +95,14 @@ int mirror_map_read(struct mirror_set *ms, struct bio *bio)
 	if (in_sync < 0 && in_sync != -EWOULDBLOCK)
 		return DM_MAPIO_KILL;
 	/* Whatever the log would answer, the primary may serve it. */
-	leg = leg_for(ms, bio, word, in_sync > 0);
+	leg = leg_for(ms, io, bio, word, in_sync > 0);
 	if (unlikely(!leg)) {
 		if (in_sync != -EWOULDBLOCK || bio->bi_opf & REQ_RAHEAD)
 			return DM_MAPIO_KILL;
 		queue_for_worker(ms, &ms->reads, bio);
 		return DM_MAPIO_SUBMITTED;
 	}
-	aim(ms, bio, leg);
+	aim(ms, io, bio, leg);
 	return DM_MAPIO_REMAPPED;
 }
 
@@ -127,10 +128,8 @@ int mirror_end_read(struct mirror_set *ms, struct bio *bio, blk_status_t *error)
 	struct mirror_io *io = io_of(bio);
 	struct leg *leg = &ms->legs[io->leg];
 
-	atomic_dec(&leg->reads);
-	if (likely(!*error)) {
-		if (unlikely(io->failed))
-			made_good(ms, io);
+	if (!*error) {
+		made_good(ms, io);
 		return DM_ENDIO_DONE;
 	}
 	if (*error == BLK_STS_NOTSUPP || bio->bi_opf & REQ_RAHEAD)
@@ -177,23 +176,24 @@ void mirror_queued_reads(struct mirror_set *ms, struct bio_list *reads)
 	struct bio *bio;
 
 	while ((bio = bio_list_pop(reads))) {
+		struct mirror_io *io = io_of(bio);
 		u64 word = legs_word(ms);
 		struct leg *leg;
 
-		io_of(bio)->leg = MIRROR_MAX_LEGS;
+		io->leg = MIRROR_MAX_LEGS;
 		if (wait_with_read(ms, bio))
 			continue;
-		leg = leg_for(ms, bio, word,
+		leg = leg_for(ms, io, bio, word,
 			      ms->log->type->in_sync(ms->log, region_of(ms, bio), 1) == 1);
 
 		if (!leg) {
 			DMERR_LIMIT("sector %llu cannot be read: no leg has it",
 				    (unsigned long long)bio->bi_iter.bi_sector);
-			do_not_read(ms, io_of(bio)->failed);
+			do_not_read(ms, io->failed);
 			bio_io_error(bio);
 			continue;
 		}
-		aim(ms, bio, leg);
+		aim(ms, io, bio, leg);
 		submit_bio_noacct(bio);
 	}
 }
