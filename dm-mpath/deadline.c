@@ -21,6 +21,20 @@ static bool late(struct mpath_path *path, u64 now)
 	return now > since && div_u64(now - since, NSEC_PER_MSEC) > path->m->path_timeout_ms;
 }
 
+static void stick(struct mpath_path *path)
+{
+	DMWARN("%s: path %s: nothing has come back for %u ms", map_name(path->m), path->dev->name,
+	       path->m->path_timeout_ms);
+	path_fail(path, PATH_LATE);
+	/*
+	 * The last of what was under way may have come back just now, and found the path well.
+	 * Pairs with end() in io.c, which counts it off and then looks at the state.
+	 */
+	smp_mb();
+	if (!atomic_read(&path->select.in_flight))
+		path_return(path, PATH_LANDED);
+}
+
 void deadline_look(struct work_struct *work)
 {
 	struct mpath *m = container_of(to_delayed_work(work), struct mpath, deadline);
@@ -30,11 +44,8 @@ void deadline_look(struct work_struct *work)
 	down_read(&m->members);
 	list_for_each_entry(group, &m->groups, list)
 		list_for_each_entry(path, &group->all, list)
-			if (late(path, ktime_get_ns())) {
-				DMWARN("%s: path %s: nothing has come back for %u ms", map_name(m),
-				       path->dev->name, m->path_timeout_ms);
-				path_fail(path, PATH_LATE);
-			}
+			if (late(path, ktime_get_ns()))
+				stick(path);
 	up_read(&m->members);
 	deadline_watch(m);
 }

@@ -31,13 +31,21 @@ static __always_inline void leave(struct mpath_io *io, u64 now)
 	io->path = NULL;
 }
 
-static void end(struct mpath_io *io, blk_status_t status)
+static __always_inline void end_on(struct mpath_io *io, struct mpath_path *path,
+				   blk_status_t status)
 {
-	struct mpath_path *path = io->path;
 	u64 now = io->began ? ktime_get_ns() : 0;
 
 	stats_count(path, io->how & IO_WRITES, io->bytes, now - io->began, status);
 	leave(io, now);
+}
+
+/* In an RCU section: the path may be taken out meanwhile. */
+static void end(struct mpath_io *io, blk_status_t status)
+{
+	struct mpath_path *path = io->path;
+
+	end_on(io, path, status);
 	if (unlikely(READ_ONCE(path->state) == PATH_STUCK) && (!status || !blk_path_error(status)))
 		path_return(path, PATH_LANDED);
 }
@@ -239,6 +247,11 @@ static enum outcome came_back(struct mpath_io *io, blk_status_t status)
 	struct mpath_path *path = io->path;
 	enum outcome outcome = ENDED;
 
+	/* As nearly always. What is under way keeps the path: leave() counts it off last of all. */
+	if (likely(path && !status && !path->m->path_timeout_ms)) {
+		end_on(io, path, status);
+		return ENDED;
+	}
 	if (status && blk_path_error(status) && status != BLK_STS_DM_REQUEUE)
 		outcome = path && io->how & IO_EARLY ? SPURNED : FAILED;
 	rcu_read_lock();
