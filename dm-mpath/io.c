@@ -236,7 +236,7 @@ void mpath_resubmit(struct work_struct *work)
 }
 
 enum outcome {
-	ENDED,	/* well, or with an error that is the disk's */
+	DONE,	/* well, or with an error that is the disk's */
 	FAILED, /* by the path, or without one */
 	SPURNED /* it went early, and the port would not have it */
 };
@@ -245,12 +245,12 @@ enum outcome {
 static enum outcome came_back(struct mpath_io *io, blk_status_t status)
 {
 	struct mpath_path *path = io->path;
-	enum outcome outcome = ENDED;
+	enum outcome outcome = DONE;
 
 	/* As nearly always. What is under way keeps the path: leave() counts it off last of all. */
 	if (likely(path && !status && !path->m->path_timeout_ms)) {
 		end_on(io, path, status);
-		return ENDED;
+		return DONE;
 	}
 	if (status && blk_path_error(status) && status != BLK_STS_DM_REQUEUE)
 		outcome = path && io->how & IO_EARLY ? SPURNED : FAILED;
@@ -292,7 +292,7 @@ int mpath_end_bio(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 	if (refused_to_read_ahead(io, bio, *error))
 		return DM_ENDIO_DONE;
 	outcome = came_back(io, *error);
-	if (likely(outcome == ENDED))
+	if (likely(outcome == DONE))
 		return DM_ENDIO_DONE;
 	spin_lock_irqsave(&m->lock, flags);
 	if (outcome == FAILED && !atomic_read(&m->valid_paths) && m->no_path == NO_PATH_FAILS) {
@@ -383,10 +383,10 @@ int mpath_end_request(struct dm_target *ti, struct request *clone, blk_status_t 
 	int r;
 
 	switch (came_back(context->ptr, error)) {
-	case ENDED:
+	case DONE:
 		return DM_ENDIO_DONE;
-	case SPURNED: /* and not at once, or it would come and go until the handler has done its
-			 work */
+	case SPURNED:
+		/* Later, or it would come and go until the handler has done its work. */
 		return DM_ENDIO_DELAY_REQUEUE;
 	case FAILED:
 		break;
