@@ -75,6 +75,15 @@ bool mpath_early(const struct mpath_path *path)
 	       alua_open(path);
 }
 
+/* May I/O go down it now? `how`: it does so early. */
+static __always_inline bool may_go(struct mpath_path *path, u8 *how)
+{
+	if (likely(mpath_ready(path->m)))
+		return true;
+	*how |= IO_EARLY;
+	return mpath_early(path);
+}
+
 /* ---- bios ---- */
 
 static void remember(struct mpath_bio *mb, struct bio *bio)
@@ -150,15 +159,12 @@ static int send_down(struct mpath *m, struct mpath_path *path, struct bio *bio, 
 {
 	u8 how = op_is_write(bio_op(bio)) ? IO_WRITES : 0;
 
-	if (unlikely(!mpath_ready(m))) {
-		if (!mpath_early(path)) {
-			wait(m, bio);
-			/* It may have become ready before this one began to wait. */
-			if (READ_ONCE(m->readiness) == READY)
-				queue_work(mpath_wq, &m->resubmit);
-			return DM_MAPIO_SUBMITTED;
-		}
-		how |= IO_EARLY;
+	if (unlikely(!may_go(path, &how))) {
+		wait(m, bio);
+		/* It may have become ready before this one began to wait. */
+		if (READ_ONCE(m->readiness) == READY)
+			queue_work(mpath_wq, &m->resubmit);
+		return DM_MAPIO_SUBMITTED;
 	}
 	begin(io, path, bio->bi_iter.bi_size, how, now);
 	bio->bi_status = BLK_STS_OK;
@@ -328,11 +334,8 @@ static int request_down(struct mpath *m, struct request *rq, struct mpath_io *io
 
 	if (unlikely(!path))
 		return requests_wait(m) ? DM_MAPIO_DELAY_REQUEUE : DM_MAPIO_KILL;
-	if (unlikely(!mpath_ready(m))) {
-		if (!mpath_early(path))
-			return DM_MAPIO_DELAY_REQUEUE;
-		how |= IO_EARLY;
-	}
+	if (unlikely(!may_go(path, &how)))
+		return DM_MAPIO_DELAY_REQUEUE;
 	*clone = blk_mq_alloc_request(path_queue(path), rq->cmd_flags | REQ_NOMERGE,
 				      BLK_MQ_REQ_NOWAIT);
 	if (IS_ERR(*clone)) {

@@ -21,6 +21,7 @@ from multipath import *  # noqa: F403
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = int(os.environ.get("FIO_SECONDS", "3"))
+TWO_PORTS = "4 group_prio alua failback immediate 1 alua 2 1 service-time 0 1 1 {} 1 service-time 0 1 1 {} 1"  # a group for each
 SOON_MS = 100  # after a path has failed
 ROUND_TRIPS_OF_A_FAILURE = 3  # a leg is suspected, voted about, left by every kernel
 SECTORS_16_TIB = 34359738368
@@ -710,7 +711,7 @@ def path_fails(lab):
         begin = int(node.run(f"date +%s%3N; echo offline > {way}").split()[0])
         status, out = wait()
         expect(status == 0, out)
-        node.run(f"echo running > {way}")
+        array.path(0, "running")
         # of each: when it ended (ms), how long it took (ns)
         return float(node.run(f"awk -F, '{{ ms = $2 / 1e6; if ($1 >= {begin} && $1 - ms <= {begin + SOON_MS} && ms > most) most = ms }} END {{ print most }}' /run/path_clat.1.log"))
 
@@ -725,7 +726,7 @@ def path_fails(lab):
     stop_multipathd(node)
     node.run("multipath -f mpatha")
     ours = Map(node)
-    make(ours, "4 group_prio alua failback immediate 1 alua 2 1 service-time 0 1 1 {} 1 service-time 0 1 1 {} 1".format(*array.numbers))
+    make(ours, TWO_PORTS.format(*array.numbers))
     mine = [longest(ours.path, lambda: ours.states() == ["active"] * 2 and ours.in_use() == 1) for _ in range(ROUNDS)]
     ours.remove()
     say(f"ours {', '.join(f'{ms:.1f}' for ms in mine)}, the kernel's own {', '.join(f'{ms:.1f}' for ms in stock)} ms")
@@ -742,7 +743,7 @@ def trouble(lab):
     array = Array(node, decides_alone=True)
     array.set(OPTIMIZED, NONOPTIMIZED)
     ours = Map(node)
-    make(ours, "4 group_prio alua failback immediate 1 alua 2 1 service-time 0 1 1 {} 1 service-time 0 1 1 {} 1".format(*array.numbers))
+    make(ours, TWO_PORTS.format(*array.numbers))
     back = []
     for _ in range(ROUNDS):
         enough = node.keep_writing(ours.path)
@@ -775,23 +776,27 @@ def mirror_cost(lab):
     disks = node.scsi_disks(2, f"per_host_store=1 vpd_use_hostno=0 dev_size_mb={SIZE_MIB} max_queue=64")
     legs = f"{REGION // 512} nosync 2 {' '.join(f'/dev/{disk} 0' for disk in disks)} 1 handle_errors"
     tables = {"stock": f"mirror core 2 {legs}", "ours": f"mirror-ext core 2 {legs}", "shared": f"mirror-ext cluster 4 LVM-cost core {legs}"}
+    regions = SIZE_MIB * MIB // REGION
     contest = Contest({name: f"/dev/mapper/{name}" for name in tables})
+
+    def job(depth, rw, bs):
+        return lambda path: fio(node, path, depth, size=f"{SIZE_MIB}m", rw=rw, bs=bs, seconds=0.5, before=0.5)()
     for name, table in tables.items():
         node.run(f"dmsetup create {name} --table '0 {SIZE_MIB * 2048} {table}'")
-        wait_for("the mirror in sync", lambda name=name: f" {SIZE_MIB * MIB // REGION}/{SIZE_MIB * MIB // REGION} " in node.run(f"dmsetup status {name}"))
-        node.run(f"dd if=/dev/zero of=/dev/mapper/{name} bs={REGION} count={SIZE_MIB * MIB // REGION} oflag=direct 2>&1")  # so that every region is marked
+        wait_for("the mirror in sync", lambda name=name: f" {regions}/{regions} " in node.run(f"dmsetup status {name}"))
+        node.run(f"dd if=/dev/zero of=/dev/mapper/{name} bs={REGION} count={regions} oflag=direct 2>&1")  # so that every region is marked
     for n in range(ROUNDS):
         say(f"mirror_cost, round {n + 1} of {ROUNDS}")
-        for job, depth, rw, bs in WORK:
-            contest.round(job, lambda path, depth=depth, rw=rw, bs=bs: fio(node, path, depth, size=f"{SIZE_MIB}m", rw=rw, bs=bs, seconds=0.5, before=0.5)())
+        for name, *what in WORK:
+            contest.round(name, job(*what))
     number = node.run(f"cat /sys/block/{disks[0]}/dev").strip()
     node.run(f"dmsetup message ours 0 prefer {number}")
     for n in range(ROUNDS):
-        contest.round("one leg", lambda path: fio(node, path, 16, size=f"{SIZE_MIB}m", rw="randread", seconds=0.5, before=0.5)(), ("stock", "ours"))
+        contest.round("one leg", job(16, "randread", "4k"), ("stock", "ours"))
     result("4 KiB random reads, depth 16, legs in memory: our target against the stock one when it reads from one leg, too", round(contest.ratio("ours", "stock", "one leg"), 3), "of it", "-", None)
-    for job, _, rw, bs in WORK:
-        at_least(f"{job}, legs in memory: our target against the stock one, `core` log", contest.ratio("ours", "stock", job), against_stock(rw, bs))
-        at_least(f"{job}, legs in memory: `cluster` log against `core`, our target, warm", contest.ratio("shared", "ours", job), 0.97)
+    for name, _, rw, bs in WORK:
+        at_least(f"{name}, legs in memory: our target against the stock one, `core` log", contest.ratio("ours", "stock", name), against_stock(rw, bs))
+        at_least(f"{name}, legs in memory: `cluster` log against `core`, our target, warm", contest.ratio("shared", "ours", name), 0.97)
     for name in tables:
         node.run(f"dmsetup remove --retry {name}")
     node.kill_clogd("TERM")
