@@ -227,15 +227,20 @@ class Node:
                    "-qmp", f"unix:{self.socket('qmp')},server=on,wait=off", *disks]
         with open(f"{self.folder}/qemu.log", "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            preexec_fn=boot_beside_another if TURN and self.boots == 1 else die_with_parent)
+                                            preexec_fn=boot_beside_another if self.beside_another() else die_with_parent)
         self.answers, self.next_id, self.ready = {}, 1, threading.Event()
         self.changed = threading.Condition()
         self.suspended = set()
 
+    def beside_another(self):
+        """It boots with what the story that is told leaves of the processors."""
+        return TURN and self.boots == 1
+
     def socket(self, name):  # the path of a unix socket is short, the folder's may not be
         return os.path.join(self.lab.sockets, f"{name}{self.number}")
 
-    def connect(self, seconds=180):
+    def connect(self):
+        seconds = 600 if self.beside_another() else 180
         def agent():
             if self.process.poll() is not None:
                 raise LabError(f"node {self.number} ended while it booted; see {self.folder}/qemu.log")

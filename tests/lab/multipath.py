@@ -104,7 +104,7 @@ class Map:
 
     def create(self, line, mib=SIZE_MIB):
         """None once udev has made its node, or what the constructor said. What udev has to do for a map that went must be done: it would take away this one's node."""
-        status, told = self.node.run(f"udevadm settle -t 20; dmesg -C; dmsetup create --noudevsync {self.name} --table '{self.table(line, mib)}' 2>/dev/null; status=$?; dmesg; exit $status", check=False)
+        status, told = self.node.run(f"udevadm settle -t 100; dmesg -C; dmsetup create --noudevsync {self.name} --table '{self.table(line, mib)}' 2>/dev/null; status=$?; dmesg; exit $status", check=False)
         if status == 0:
             wait_for(f"{self.path}", lambda: self.node.run(f"[ ! -e {self.path} ]", check=False)[0])
         found = re.search(rf"table: \S+: {re.escape(self.target)}: (.*?)(?: \(|$)", told, re.M)

@@ -189,8 +189,8 @@ def a_map_without_a_path_is_not_scanned(one, paths):
     ours.create(f"3 queue_if_no_path probe_interval_ms 0 0 1 1 round-robin 0 1 0 {a}")
     one.run(f"mkfs.ext2 -q {ours.path}")
     node = one.run(f"readlink -f {ours.path}").strip()
-    scan = f"udevadm trigger -c change {node} && udevadm settle -t 5"
-    one.run(scan)
+    scan = f"udevadm trigger -c change {node} && udevadm settle -t"
+    one.run(f"{scan} 60")
     link = f"/dev/disk/by-uuid/{one.run(f'blkid -o value -s UUID {node}').strip()}"
 
     def told(message):
@@ -202,9 +202,9 @@ def a_map_without_a_path_is_not_scanned(one, paths):
 
     for rule in (False, True):
         if rule:
-            one.run(f"mkdir -p /run/udev/rules.d && cp {TOP}/ha-configs/udev/58-dm-mpath-ext.rules /run/udev/rules.d && udevadm control --reload && {scan}")
+            one.run(f"mkdir -p /run/udev/rules.d && cp {TOP}/ha-configs/udev/58-dm-mpath-ext.rules /run/udev/rules.d && udevadm control --reload && {scan} 60")
         told(f"fail_path {a}")
-        status, _ = one.run(scan, check=False)
+        status, _ = one.run(f"{scan} {60 if rule else 5}", check=False)
         expect((status == 0) == rule, "udev waits for a map without a path" if rule else "udev does not even wait without the rule: nothing is shown")
         told(f"reinstate_path {a}")
         one.run("udevadm settle -t 60")
