@@ -162,6 +162,7 @@ static void done(struct mpath_path *path, bool failed, bool later)
 	if (!m->initialising) {
 		if (!m->log || m->readiness != READY_WANTED) {
 			WRITE_ONCE(m->readiness, READY);
+			m->again_later = false; /* the next call is about something else */
 			cluster_entered(m);
 		}
 		mpath_run_waiting(m);

@@ -4,7 +4,7 @@ target, tcm_loop, ALUA), and maps over them."""
 import json
 import re
 
-from lab import BUILD, wait_for
+from lab import BUILD, DEBUG_KERNEL, wait_for
 
 SIZE_MIB = 32
 NAMES = {"stock": "multipath", "ours": "multipath-ext"}
@@ -89,7 +89,7 @@ class Array:
         for i, port in enumerate(PORTS):
             way = f"{TARGET}/loopback/naa.500100000000000{i}"
             self.node.run(f"rm {way}/tpgt_1/lun/lun_0/disk && rmdir {way}/tpgt_1/lun/lun_0 {way}/tpgt_1 {way} {self.disk}/alua/{port}")
-        self.node.run(f"rmdir {self.disk} {self.core} {TARGET}/loopback && rmmod tcm_loop")
+        self.node.run(f"rmdir {self.disk} {self.core} {TARGET}/loopback{'' if DEBUG_KERNEL else ' && rmmod tcm_loop'}")
 
 
 class Map:

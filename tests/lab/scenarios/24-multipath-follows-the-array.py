@@ -48,6 +48,11 @@ def stale(one, ours, array, mode):
     say(f"a port that is thought to take I/O does not, {mode}")
     a, b = array.numbers
     ours.create(f"2 queue_mode {mode} 1 alua 2 1 round-robin 0 1 0 {a} round-robin 0 1 0 {b}")
+    for group in (1, 2):
+        ours.message(f"disable_group {group}")
+    one.run(f"timeout 60 dd if={ours.path} of=/dev/null bs=4k count=4 iflag=direct 2>&1")  # the handler is given time, and that is over with this
+    for group in (1, 2):
+        ours.message(f"enable_group {group}")
     ours.message("switch_group 1")
     array.set(OPTIMIZED, NONOPTIMIZED)
     one.run(f"timeout 60 dd if=/dev/{array.names[1]} of=/dev/null bs=4k count=4 iflag=direct 2>&1")  # whereby the port's state is heard of
@@ -60,6 +65,8 @@ def stale(one, ours, array, mode):
     wait_for("the second port to be used", lambda: ours.in_use() == 2 and array.states()[1] == OPTIMIZED)
     enough("writes while a port was thought to take them")  # no path at all would have failed them
     failures = [path["failures"] for path in ours.paths()]
+    refused = ours.paths()[1]["stats"]["errors"]
+    expect(any(refused.values()), "no write went down a path whose handler was at work: nothing is shown")
     expect(failures[0] and not failures[1], f"the paths failed so often: {failures}: {ours.ask('explain')}")
     array.path(0, "running")
     wait_for("both paths to be back", lambda: ours.states() == ["active"] * 2)
