@@ -64,9 +64,9 @@ def stale(one, ours, array, mode):
     array.path(0, "offline")
     wait_for("the second port to be used", lambda: ours.in_use() == 2 and array.states()[1] == OPTIMIZED)
     enough("writes while a port was thought to take them")  # no path at all would have failed them
-    failures = [path["failures"] for path in ours.paths()]
-    refused = ours.paths()[1]["stats"]["errors"]
-    expect(any(refused.values()), "no write went down a path whose handler was at work: nothing is shown")
+    found = ours.paths()
+    failures = [path["failures"] for path in found]
+    expect(any(found[1]["stats"]["errors"].values()), "no write went down a path whose handler was at work: nothing is shown")
     expect(failures[0] and not failures[1], f"the paths failed so often: {failures}: {ours.ask('explain')}")
     array.path(0, "running")
     wait_for("both paths to be back", lambda: ours.states() == ["active"] * 2)
