@@ -282,6 +282,14 @@ struct Rate {                // the administrator bounds copying, by all nodes t
     }
 };
 
+struct Foreground {  // somebody uses the sender's mirror, or nobody any more: copying gives way
+    uint8_t on = 0;
+    template <class A>
+    void fields(A& a) {
+        a(on);
+    }
+};
+
 // Of a log of groups (clogd/core/groups.hh).
 struct GroupVoice {         // what the sender has to say
     uint32_t reach = 0;     // bits: groups of which it can use a path
@@ -305,7 +313,7 @@ struct GroupSwitched {  // what was granted in this turn has ended
 
 // The order is the type number on the wire: append only.
 using Body = std::variant<Hello, Attach, Refuse, Chunk, Ready, Detach, Folded, DeadMarks, LegFailed, BusyReport, BusyChange, Lease, Want, Trouble, Mark, MarkAck, DigestPoint,
-                          Digest, Diverged, Fenced, LegSuspect, LegVote, LegAck, LegReturn, Missed, Rate, GroupVoice, GroupSwitched>;
+                          Digest, Diverged, Fenced, LegSuspect, LegVote, LegAck, LegReturn, Missed, Rate, GroupVoice, GroupSwitched, Foreground>;
 
 struct Message {
     ViewId view;

@@ -112,6 +112,10 @@ struct Rate {  // the administrator bounds copying, by all nodes together; 0: as
     std::string uuid;
     uint64_t kib_per_s = 0;
 };
+struct Foreground {  // does somebody use this node's mirror?
+    std::string uuid;
+    bool on = false;
+};
 struct Groups {  // by the channel: of a log of groups
     std::string uuid;
     proto::wire::GroupVoice voice;
@@ -127,9 +131,9 @@ struct FencedNode {
 };
 }  // namespace ev
 
-using Event =
-    std::variant<ev::Call, ev::Deliver, ev::Membership, ev::Ring, ev::Quorum, ev::Disconnected, ev::FoundLive, ev::ScanDone, ev::DiskOpened, ev::DiskDone, ev::LegsFlushed,
-                 ev::Legs, ev::Copied, ev::CopyIdle, ev::Drained, ev::Tick, ev::FencedNode, ev::Regions, ev::KernelLegs, ev::Probed, ev::Rate, ev::Groups, ev::Switched>;
+using Event = std::variant<ev::Call, ev::Deliver, ev::Membership, ev::Ring, ev::Quorum, ev::Disconnected, ev::FoundLive, ev::ScanDone, ev::DiskOpened, ev::DiskDone,
+                           ev::LegsFlushed, ev::Legs, ev::Copied, ev::CopyIdle, ev::Drained, ev::Tick, ev::FencedNode, ev::Regions, ev::KernelLegs, ev::Probed, ev::Rate,
+                           ev::Foreground, ev::Groups, ev::Switched>;
 
 namespace out {
 struct Send {
@@ -179,6 +183,7 @@ struct Copy {  // read these regions from one leg and write them to others, dura
 struct CopyRate {  // what this node may copy from now on; 0: as fast as it goes
     std::string uuid;
     uint64_t bytes_per_s = 0;
+    uint32_t one_in = 1;  // of its time, so that whoever uses a mirror comes first; 1: all of it
 };
 struct CopyFirst {
     std::string uuid;

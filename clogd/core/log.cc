@@ -749,6 +749,7 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
     if (std::get_if<wire::Ready>(&body)) {
         if (from->status != Member::joining) return;
         from->status = Member::active;
+        users_.clear();  // the joiner does not know of them: they say it again
         ++state_.epoch;
         transfers_.erase(sender);
         if (sender == me && phase_ == Phase::ready) {
@@ -880,6 +881,10 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
         apply_legs(sender, *missed);
     } else if (const auto* rate = std::get_if<wire::Rate>(&body)) {
         state_.rate_kib = std::min<uint64_t>(rate->kib_per_s, UINT32_MAX);
+    } else if (const auto* foreground = std::get_if<wire::Foreground>(&body)) {
+        if (foreground->on) users_.insert(sender);
+        else users_.erase(sender);
+        if (sender == host_.config().self) used_told_.reset();
     } else if (const auto* voice = std::get_if<wire::GroupVoice>(&body)) {
         apply_groups(*from, *voice);
     } else if (const auto* switched = std::get_if<wire::GroupSwitched>(&body)) {
@@ -1139,6 +1144,7 @@ void Log::freeze(const char* why) {
 
 // The slot on disk follows the state: at once when something was added, lazily when something went away.
 void Log::membership_changed() {
+    used_told_.reset();  // it may have been lost
     if (core_seq_ > core_acked_) {  // whoever was to vouch for these marks may not be able to any more
         core_pending_.add(core_sent_);
         core_sent_.clear();

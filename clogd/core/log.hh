@@ -113,6 +113,7 @@ class Log {
     void kernel_legs(const ev::KernelLegs& e);
     void probed(const ev::Probed& e);
     void rate(const ev::Rate& e) { rate_wish_ = e.kib_per_s; }
+    void foreground(const ev::Foreground& e) { used_ = e.on; }
     void groups(const ev::Groups& e);
     void switched(const ev::Switched& e);
     void tick();
@@ -407,7 +408,11 @@ class Log {
     proto::wire::Lease result_;  // not yet told
     bool copy_busy_ = false;     // io may still be copying (after a cancel)
     Region cursor_ = 0;
-    std::optional<uint64_t> rate_wish_, rate_told_;  // KiB/s for all, not yet said; bytes/s of this node, as its copier knows it
+    std::optional<uint64_t> rate_wish_;                         // KiB/s for all, not yet said
+    std::optional<std::pair<uint64_t, uint32_t>> copier_told_;  // what this node's copier may, as it knows it
+    std::optional<bool> used_told_;                             // under way
+    bool used_ = false;                                         // this node's mirror, by somebody
+    std::set<NodeId> users_;                                    // nodes of which that was said
     RangeSet my_busy_, tainted_, pass_;
     RangeSet busy_asked_;
     TimeMs trouble_until_ = 0;

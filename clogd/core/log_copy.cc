@@ -19,6 +19,7 @@ namespace {
 constexpr TimeMs kLeaseRetryMs = 50;
 constexpr TimeMs kDrainAfterMs = 100;  // a busy region is left to the kernel's own clear for so long
 constexpr TimeMs kTroubleMaxMs = 60000;
+constexpr uint32_t kCopyOneIn = 4;  // of the time goes to copying, by all members together, while somebody uses the mirror
 }  // namespace
 
 uint32_t Log::lease_regions() const {
@@ -196,10 +197,18 @@ void Log::plan_copies() {
 void Log::serve_rate() {
     if (rate_wish_) host_.send(uuid_, wire::Rate{*rate_wish_});
     rate_wish_.reset();
-    const uint64_t share = state_.rate_kib ? std::max<uint64_t>(1, state_.rate_kib * 1024 / state_.with(Member::active).size()) : 0;
-    if (rate_told_ == share) return;
-    rate_told_ = share;
-    host_.emit(out::CopyRate{uuid_, share});
+    const std::set<NodeId> active = state_.with(Member::active);
+    std::erase_if(users_, [&](NodeId n) { return !active.contains(n); });
+    const bool known = users_.contains(host_.config().self);
+    if (state_.unsynced_count() && used_ != known && used_told_ != used_) {
+        used_told_ = used_;  // until it has come back to this node
+        host_.send(uuid_, wire::Foreground{used_});
+    }
+    const uint64_t share = state_.rate_kib ? std::max<uint64_t>(1, state_.rate_kib * 1024 / active.size()) : 0;
+    const auto one_in = users_.empty() ? 1u : static_cast<uint32_t>(kCopyOneIn * active.size());
+    if (copier_told_ == std::pair{share, one_in}) return;
+    copier_told_ = {share, one_in};
+    host_.emit(out::CopyRate{uuid_, share, one_in});
 }
 
 std::string Log::debug() const {

@@ -11,6 +11,8 @@
 namespace clogd::io {
 
 namespace {
+constexpr std::chrono::seconds kLongestPause{1};
+
 struct LegDevice final : CopyLeg {
     std::unique_ptr<BlockDevice> device;
     uint64_t offset = 0;
@@ -72,7 +74,7 @@ void Copier::copy(uint32_t region_sectors, uint64_t sectors, const std::vector<R
     cancelled_ = false;
     todo_.add(ranges);
     if (threads_.empty())
-        for (size_t i = 0; i < kThreads; ++i) threads_.emplace_back([this](const std::stop_token& stop) { run(stop); });
+        for (size_t i = 0; i < kThreads; ++i) threads_.emplace_back([this, i](const std::stop_token& stop) { run(stop, i); });
     wake_.notify_all();
 }
 
@@ -83,17 +85,21 @@ void Copier::copy_first(Region region) {
     wake_.notify_all();
 }
 
-void Copier::set_rate(uint64_t bytes_per_s) {
+void Copier::set_rate(uint64_t bytes_per_s, uint32_t one_in) {
     std::lock_guard lock(mutex_);
     rate_ = bytes_per_s;
+    one_in_ = one_in;
     next_ = {};
     wake_.notify_all();
 }
 
+// Others come first, and one thread is enough; but not if somebody waits for a region.
+bool Copier::may_copy(size_t thread) const { return thread == 0 || one_in_ == 1 || !first_.empty(); }
+
 // The rate leaves nothing for now: waits a moment, or until something changes.
 bool Copier::must_wait(std::unique_lock<std::mutex>& lock, const std::stop_token& stop) {
-    if (rate_ == 0 || !first_.empty() || std::chrono::steady_clock::now() >= next_) return false;
-    wake_.wait_until(lock, stop, next_, [this, rate = rate_] { return rate_ != rate || urgent_ || !first_.empty() || todo_.empty(); });
+    if (!first_.empty() || std::chrono::steady_clock::now() >= next_) return false;
+    wake_.wait_until(lock, stop, next_, [this, rate = rate_, one_in = one_in_] { return rate_ != rate || one_in_ != one_in || urgent_ || !first_.empty() || todo_.empty(); });
     return true;
 }
 
@@ -129,7 +135,7 @@ int Copier::flush(uint16_t which) {
     return legs ? flush_legs(*legs, which, &ignored) : -ENODEV;
 }
 
-int Copier::copy_range(const CopyLegs& legs, Way way, AlignedBuffer& buffer, Range range, Report& report) {
+int Copier::copy_range(const CopyLegs& legs, Way way, AlignedBuffer& buffer, size_t piece, Range range, Report& report) {
     uint64_t from = uint64_t{range.start} * region_sectors_ * proto::kSectorBytes;
     uint64_t to = std::min(range.end() * region_sectors_, sectors_) * proto::kSectorBytes;
     auto fail = [&](size_t leg, const char* what, int error) {
@@ -139,7 +145,7 @@ int Copier::copy_range(const CopyLegs& legs, Way way, AlignedBuffer& buffer, Ran
     };
     if (way.from >= legs.size() || !legs[way.from]) return fail(way.from, "opening", -ENXIO);
     for (uint64_t at = from; at < to;) {
-        size_t length = static_cast<size_t>(std::min<uint64_t>(buffer.size(), to - at));
+        size_t length = static_cast<size_t>(std::min<uint64_t>(piece, to - at));
         if (int r = legs[way.from]->read(buffer.data(), length, at)) return fail(way.from, "reading", r);
         for (size_t i = 0; i < legs.size(); ++i) {
             if (i == way.from || !(way.to >> i & 1)) continue;
@@ -179,7 +185,7 @@ Range Copier::next_range(bool* wanted) {
     }
     if (!*wanted) {
         range = todo_.ranges(1).front();
-        uint64_t regions = std::max<uint64_t>(1, kChunkBytes / (uint64_t{region_sectors_} * proto::kSectorBytes));
+        uint64_t regions = one_in_ > 1 ? 1 : std::max<uint64_t>(1, kChunkBytes / (uint64_t{region_sectors_} * proto::kSectorBytes));
         range.count = static_cast<uint32_t>(std::min<uint64_t>(range.count, regions));
     }
     todo_.remove(range);
@@ -194,10 +200,16 @@ Range Copier::next_range(bool* wanted) {
 void Copier::copy_one(std::unique_lock<std::mutex>& lock, AlignedBuffer& buffer, Range range) {
     auto legs = legs_;
     const Way way = way_;
+    const bool gentle = one_in_ > 1 && first_.empty();
     lock.unlock();
+    const auto began = std::chrono::steady_clock::now();
     Report report;
-    int r = legs ? copy_range(*legs, way, buffer, range, report) : -ENODEV;
+    int r = legs ? copy_range(*legs, way, buffer, gentle ? kGentleBytes : buffer.size(), range, report) : -ENODEV;
     lock.lock();
+    if (gentle && one_in_ > 1) {
+        const auto now = std::chrono::steady_clock::now();
+        next_ = std::max(next_, now + std::min<std::chrono::steady_clock::duration>((now - began) * (one_in_ - 1), kLongestPause));
+    }
     if (r == 0) {
         done_.add(range);
     } else if (!cancelled_) {
@@ -209,13 +221,13 @@ void Copier::copy_one(std::unique_lock<std::mutex>& lock, AlignedBuffer& buffer,
     }
 }
 
-void Copier::run(const std::stop_token& stop) {
+void Copier::run(const std::stop_token& stop, size_t thread) {
     AlignedBuffer buffer(kChunkBytes);
     std::unique_lock lock(mutex_);
     while (true) {
-        wake_.wait(lock, stop, [this] { return !todo_.empty(); });
+        wake_.wait(lock, stop, [this, thread] { return !todo_.empty() && may_copy(thread); });
         if (stop.stop_requested()) return;
-        if (todo_.empty()) continue;
+        if (todo_.empty() || !may_copy(thread)) continue;
         const bool paused = must_wait(lock, stop);
         if (paused && !urgent_) continue;
         bool wanted = false;

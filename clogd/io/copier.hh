@@ -50,7 +50,8 @@ class Copier {
     // From one leg, by its place, to those whose bits are set in `to`. Ranges that still wait go to the same.
     void copy(uint32_t region_sectors, uint64_t sectors, const std::vector<Range>& ranges, uint8_t from = 0, uint16_t to = UINT16_MAX);
     void copy_first(Region region);
-    void set_rate(uint64_t bytes_per_s);  // 0: as fast as it goes; a region for which somebody waits is copied at once all the same
+    // Bytes per second (0: as fast as it goes), and one in how much of its time (1: all of it). A region for which somebody waits is copied at once all the same.
+    void set_rate(uint64_t bytes_per_s, uint32_t one_in = 1);
     void cancel();
     int flush(uint16_t legs = UINT16_MAX);  // makes durable what these legs hold
     uint64_t bytes_copied() const { return bytes_; }
@@ -59,12 +60,14 @@ class Copier {
     static constexpr size_t kThreads = 4;  // so that a leg is read while others are written and flushed
     static constexpr uint64_t kChunkBytes = 1 << 20;
     static constexpr uint64_t kBatchBytes = 8 << 20;
-    void run(const std::stop_token& stop);
+    static constexpr uint64_t kGentleBytes = 64 << 10;  // at once, where others come first
+    void run(const std::stop_token& stop, size_t thread);
+    bool may_copy(size_t thread) const;
     struct Way {
         uint8_t from = 0;
         uint16_t to = UINT16_MAX;
     };
-    int copy_range(const CopyLegs& legs, Way way, AlignedBuffer& buffer, Range range, Report& report);
+    int copy_range(const CopyLegs& legs, Way way, AlignedBuffer& buffer, size_t piece, Range range, Report& report);
     static int flush_legs(const CopyLegs& legs, uint16_t which, int* failed_leg);
     bool must_wait(std::unique_lock<std::mutex>& lock, const std::stop_token& stop);
     Range next_range(bool* wanted);
@@ -85,7 +88,8 @@ class Copier {
     size_t running_ = 0;
     bool cancelled_ = false, urgent_ = false;
     uint64_t rate_ = 0;
-    std::chrono::steady_clock::time_point next_{};  // before then nothing is begun, if there is a rate
+    uint32_t one_in_ = 1;
+    std::chrono::steady_clock::time_point next_{};  // before then nothing is begun
     std::atomic<uint64_t> bytes_{0};
     std::vector<std::jthread> threads_;
 };

@@ -63,7 +63,10 @@ int Daemon::run() {
 }
 
 void Daemon::tick() {
-    if (++ticks_ % 4 == 0) look_at_paths();
+    if (++ticks_ % 4 == 0) {
+        look_at_paths();
+        look_at_uses();
+    }
     if (ticks_ % 20 == 0) {
         sd_notify(0, "WATCHDOG=1");
         for (const auto& [uuid, l] : cluster_.logs()) {
@@ -133,6 +136,25 @@ void Daemon::open_channel() {
 }
 
 // ---- paths ------------------------------------------------------------------------------------------------------------------------
+
+// While regions are copied. What the copier does is not among it: it uses the legs.
+void Daemon::look_at_uses() {
+    constexpr int kUsed = 3, kUnused = 5;  // looks in a row: who only looks what is on it does not count
+    std::vector<ev::Foreground> news;
+    for (const auto& [uuid, l] : cluster_.logs()) {
+        LogIo& x = io(uuid);
+        const bool copied = l->state().unsynced_count() != 0;
+        const uint64_t count = copied ? uses_of(x.mirror.get().number) : 0;
+        const bool changed = copied && x.uses.before && *x.uses.before != count;
+        x.uses.before = copied ? std::optional(count) : std::nullopt;
+        x.uses.row = changed == x.uses.used ? 0 : x.uses.row + 1;
+        if (x.uses.row < (x.uses.used ? kUnused : kUsed)) continue;
+        x.uses.used = changed;
+        x.uses.row = 0;
+        news.push_back({uuid, changed});
+    }
+    for (const ev::Foreground& e : news) step(e);
+}
 
 // Only after device-mapper has changed something, or a leg has failed: then what is known of its paths says whether it is the leg.
 void Daemon::look_at_paths() {
@@ -366,7 +388,7 @@ void Daemon::act(out::Probe& o) {
     });
 }
 void Daemon::act(out::CopyFirst& o) { io(o.uuid).copier->copy_first(o.region); }
-void Daemon::act(out::CopyRate& o) { io(o.uuid).copier->set_rate(o.bytes_per_s); }
+void Daemon::act(out::CopyRate& o) { io(o.uuid).copier->set_rate(o.bytes_per_s, o.one_in); }
 void Daemon::act(out::CopyCancel& o) {
     LogIo& x = io(o.uuid);
     x.copier->cancel();

@@ -62,6 +62,11 @@ class Daemon {
     int run();  // until SIGTERM or SIGINT; the exit status
 
   private:
+    struct Uses {  // of a mirror that is being copied
+        std::optional<uint64_t> before;
+        bool used = false;
+        int row = 0;  // looks that say otherwise
+    };
     struct LogIo {                          // what one log uses outside the core
         std::shared_ptr<BlockDevice> disk;  // each job keeps the one that it was given
         Worker disk_worker, device_worker, probe_worker;
@@ -70,6 +75,7 @@ class Daemon {
         std::vector<Paths> paths;                                // to each leg, as last seen
         uint16_t failed = 0, failure_told = 0, away_before = 0;  // bits of legs: what the kernel has said of them, what was said of their paths then
         uint64_t unsynced_before = 0;
+        Uses uses;
         double copy_rate = 0;  // regions per second, all nodes
     };
 
@@ -100,6 +106,7 @@ class Daemon {
     void first_scan();
     void end_scan();
     void from_channel(const Event& e);
+    void look_at_uses();
     void look_at_paths();
     void paths_seen(const std::string& uuid, std::vector<Paths> paths);
     void tick();

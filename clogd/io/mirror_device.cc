@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <linux/dm-ioctl.h>
 #include <sys/ioctl.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -80,6 +82,7 @@ std::optional<std::vector<MirrorDevice>> scan_mirrors(std::string* error) {
                 if (std::strncmp(type, "mirror", 6) != 0) return;  // ours may be loaded under another name
                 if (auto m = parse_mirror(names->name, length, params)) {
                     m->target = type;
+                    m->number = fmt::format("{}:{}", major(names->dev), minor(names->dev));
                     out.push_back(std::move(*m));
                 }
             });
@@ -112,6 +115,13 @@ int suspend_ioctl(const std::string& name, uint32_t flags) {
     return r;
 }
 }  // namespace
+
+uint64_t uses_of(const std::string& number) {
+    std::ifstream stat(fmt::format("/sys/dev/block/{}/stat", number));
+    std::array<uint64_t, 9> figures{};  // reads, merged, sectors, ms; the same of writes; under way
+    for (uint64_t& f : figures) stat >> f;
+    return figures[0] + figures[4] + figures[8];
+}
 
 int suspend_device(const std::string& name) { return suspend_ioctl(name, DM_SUSPEND_FLAG | DM_NOFLUSH_FLAG | DM_SKIP_LOCKFS_FLAG); }
 int resume_device(const std::string& name) { return suspend_ioctl(name, 0); }

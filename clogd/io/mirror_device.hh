@@ -17,7 +17,8 @@ struct Leg {
 };
 
 struct MirrorDevice {
-    std::string name;  // of the dm device
+    std::string name;    // of the dm device
+    std::string number;  // major:minor; empty if only its table is known
     std::string target = "mirror";
     std::string log_uuid;
     std::string ctr;  // what the kernel would send with CTR
@@ -33,6 +34,9 @@ std::optional<MirrorDevice> find_mirror(const std::string& log_uuid, std::string
 
 // "mirror" table line of a live device; nullopt: not ours.
 std::optional<MirrorDevice> parse_mirror(const std::string& name, uint64_t sectors, const std::string& params);
+
+// Reads and writes that have ended or are under way: it is used if that has changed. 0 for no device.
+uint64_t uses_of(const std::string& number);
 
 int suspend_device(const std::string& name);  // without flushing or freezing: what is queued stays queued
 int resume_device(const std::string& name);

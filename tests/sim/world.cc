@@ -1065,6 +1065,7 @@ class World final : public KernelHost {
                     if (Kernel* k = node->logs[rng_.below(mirrors_.size())].kernel.get()) {
                         if (rng_.chance(500)) k->leave();
                         else if (rng_.chance(200) && node->daemon) feed(*node, ev::Rate{mirrors_.front().uuid, rng_.below(1000)});
+                        else if (rng_.chance(200) && node->daemon) feed(*node, ev::Foreground{mirrors_.front().uuid, rng_.chance(500)});
                         else k->lose_some(static_cast<uint32_t>(rng_.below(UINT32_MAX)));
                     }
                 break;

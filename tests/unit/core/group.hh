@@ -20,6 +20,7 @@ struct Group {
         std::vector<out::Tell> told;
         std::vector<out::Copy> copies;
         uint64_t copy_rate = 0;
+        uint32_t copy_one_in = 1;
         explicit Member(const Config& c) : cluster(c) {}
         bool noted(const std::string& part) const {
             return std::any_of(notes.begin(), notes.end(), [&](const std::string& n) { return n.find(part) != std::string::npos; });
@@ -34,6 +35,7 @@ struct Group {
     TimeMs now = 1000;
     uint32_t seq = 0;
     bool by_channel = false;
+    bool copies_last = false;  // for ever
 
     explicit Group(NodeId count, std::set<NodeId> newer_nodes = {}) : newer(std::move(newer_nodes)) {
         std::vector<ev::Process> processes;
@@ -104,9 +106,9 @@ struct Group {
     void act(NodeId n, Member&, out::FlushLegs& o) { todo.emplace_back(n, ev::LegsFlushed{o.uuid, true}); }
     void act(NodeId n, Member& m, out::Copy& o) {
         m.copies.push_back(o);
-        todo.emplace_back(n, ev::Copied{o.uuid, o.ranges, {}, {}});
+        if (!copies_last) todo.emplace_back(n, ev::Copied{o.uuid, o.ranges, {}, {}});
     }
-    void act(NodeId, Member& m, out::CopyRate& o) { m.copy_rate = o.bytes_per_s; }
+    void act(NodeId, Member& m, out::CopyRate& o) { m.copy_rate = o.bytes_per_s, m.copy_one_in = o.one_in; }
     void act(NodeId n, Member&, out::Probe& o) { todo.emplace_back(n, ev::Probed{o.uuid, o.leg, !bad_legs[n].contains(o.leg)}); }
     void act(NodeId n, Member& m, out::Tell& o) {
         m.told.push_back(o);

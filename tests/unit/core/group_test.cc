@@ -64,3 +64,24 @@ TEST(Group, TheRateIsSharedAlsoWithJoiners) {
     g.step(3, ev::Rate{"LVM-x", 0});
     for (NodeId n : {1u, 2u, 3u}) EXPECT_EQ(g.node(n).copy_rate, 0u);
 }
+
+// Whoever uses the mirror comes first, on whichever node, and joiners hear of it, too.
+TEST(Group, CopyingGivesWayOnAllNodes) {
+    Group g(3);
+    g.copies_last = true;
+    const char* line = "131072 clustered-core 1024 sync";
+    g.create(1, line);
+    g.create(2, line);
+    g.pass(500);
+    for (NodeId n : {1u, 2u}) EXPECT_EQ(g.node(n).copy_one_in, 1u);
+    g.step(2, ev::Foreground{"LVM-x", true});
+    for (NodeId n : {1u, 2u}) EXPECT_EQ(g.node(n).copy_one_in, 8u);
+    g.create(3, line);
+    g.pass(500);
+    for (NodeId n : {1u, 2u, 3u}) EXPECT_EQ(g.node(n).copy_one_in, 12u);
+    g.step(1, ev::Foreground{"LVM-x", true});
+    g.step(2, ev::Foreground{"LVM-x", false});
+    for (NodeId n : {1u, 2u, 3u}) EXPECT_EQ(g.node(n).copy_one_in, 12u);
+    g.step(1, ev::Foreground{"LVM-x", false});
+    for (NodeId n : {1u, 2u, 3u}) EXPECT_EQ(g.node(n).copy_one_in, 1u);
+}

@@ -20,13 +20,17 @@ constexpr uint32_t kRegions = 24;
 struct MemoryLeg final : CopyLeg {
     std::shared_ptr<std::vector<uint8_t>> bytes;
     std::chrono::microseconds flush_time;
+    std::atomic<int> writers{0};
+    std::atomic<bool> eager{false};  // two wrote at once, or much in one piece
     MemoryLeg(std::shared_ptr<std::vector<uint8_t>> b, std::chrono::microseconds t) : bytes(std::move(b)), flush_time(t) {}
     int read(uint8_t* to, size_t length, uint64_t offset) override {
         std::memcpy(to, bytes->data() + offset, length);
         return 0;
     }
     int write(const uint8_t* from, size_t length, uint64_t offset) override {
+        if (++writers > 1 || length > (64 << 10)) eager = true;
         std::memcpy(bytes->data() + offset, from, length);
+        --writers;
         return 0;
     }
     int flush() override {
@@ -101,6 +105,31 @@ TEST(Copier, ARateBoundsEverythingButWhatSomebodyWaitsFor) {
     std::unique_lock lock(mutex);
     ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(30), [&] { return done.count() == kRegions; }));
     EXPECT_EQ(*from, *to);
+}
+
+TEST(Copier, GivesWayWhereOthersComeFirst) {
+    std::mutex mutex;
+    std::condition_variable changed;
+    RangeSet done;
+    auto from = std::make_shared<std::vector<uint8_t>>(size_t{kRegions} * kRegionSectors * 512, 7);
+    auto to = std::make_shared<std::vector<uint8_t>>(from->size());
+    Copier copier(
+        [&](const Copier::Report& r) {
+            std::lock_guard lock(mutex);
+            done.add(r.done);
+            changed.notify_all();
+        },
+        [] {});
+    CopyLegs legs;
+    for (const auto& bytes : {from, to}) legs.push_back(std::make_unique<MemoryLeg>(bytes, std::chrono::microseconds(0)));
+    const auto* written = static_cast<const MemoryLeg*>(legs.back().get());
+    copier.use_legs(std::move(legs));
+    copier.set_rate(0, 4);
+    copier.copy(kRegionSectors, uint64_t{kRegions} * kRegionSectors, {{0, kRegions}});
+    std::unique_lock lock(mutex);
+    ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(30), [&] { return done.count() == kRegions; }));
+    EXPECT_EQ(*from, *to);
+    EXPECT_FALSE(written->eager);
 }
 
 TEST(Copier, LegsThatWereClosedAreAnError) {

@@ -66,7 +66,8 @@ TEST(Wire, EveryMessageComesBack) {
                                    wire::Body(wire::LegAck{2, 9, 2, {{3, 1}}}),
                                    wire::Body(wire::LegReturn{6}),
                                    wire::Body(wire::Missed{{{3, 4}}}),
-                                   wire::Body(wire::Rate{2048})}) {
+                                   wire::Body(wire::Rate{2048}),
+                                   wire::Body(wire::Foreground{1})}) {
         Bytes frame = wire::encode({{1, 2, 3}, "uuid", body});
         auto back = wire::decode(frame);
         ASSERT_TRUE(back) << body.index();
