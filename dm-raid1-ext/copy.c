@@ -4,10 +4,25 @@
  * Only a write to a region that is being copied waits. What to copy: first what the log hands out,
  * then what this node's legs missed, once all of them are healthy again. In between, regions in
  * sync of which some leg could not read everything (repair.c).
+ *
+ * Whoever uses the mirror comes first: while there is somebody, one region at a time is copied, in
+ * small pieces, in a quarter of the time.
  */
+#include <linux/ktime.h>
+#include <linux/part_stat.h>
+
 #include "mirror.h"
 
 #define RATE_SLICE_MS 100
+
+#define GENTLE_ONE_IN 4 /* of the time */
+#define GENTLE_PIECE (SZ_64K >> SECTOR_SHIFT)
+#define LONGEST_PAUSE_US USEC_PER_SEC
+
+/* Who only looks what is on the mirror does not use it. */
+#define LOOK_EVERY (HZ / 5)
+#define LOOKS_USED 3
+#define LOOKS_UNUSED 5
 
 void copy_missed(struct mirror_set *ms, u64 index)
 {
@@ -48,10 +63,20 @@ static void copy_ended(int read_err, unsigned long write_err, void *context)
 	wake_worker(ms);
 }
 
+static void pause_after(struct mirror_set *ms, struct region_entry *e)
+{
+	s64 took = min_t(s64, ktime_us_delta(ktime_get(), e->copy_began), LONGEST_PAUSE_US);
+	s64 pause = min_t(s64, took * (GENTLE_ONE_IN - 1), LONGEST_PAUSE_US);
+
+	ms->pause_ends = jiffies + usecs_to_jiffies(pause);
+}
+
 static void end(struct mirror_set *ms, struct region_entry *e)
 {
 	bool ok = e->copied_ok;
 
+	if (e->gently)
+		pause_after(ms, e);
 	if (e->repair) {
 		/* Its content is what it was; only the mark that it may have had ends. */
 		ms->log->type->clear_region(ms->log, e->index);
@@ -75,24 +100,21 @@ static void end(struct mirror_set *ms, struct region_entry *e)
 		wake_up(&ms->copies_ended);
 }
 
-static void start(struct mirror_set *ms, struct region_entry *e)
+static sector_t left_of(struct mirror_set *ms, struct region_entry *e)
+{
+	sector_t offset = (sector_t)e->index << ms->region_shift;
+
+	return min_t(sector_t, ms->region_sectors, ms->ti->len - offset) - e->copied;
+}
+
+static void copy_piece(struct mirror_set *ms, struct region_entry *e)
 {
 	struct dm_io_region from, to[MIRROR_MAX_LEGS - 1];
-	sector_t offset = (sector_t)e->index << ms->region_shift;
-	sector_t count = min_t(sector_t, ms->region_sectors, ms->ti->len - offset);
+	sector_t offset = ((sector_t)e->index << ms->region_shift) + e->copied;
+	sector_t count = min_t(sector_t, left_of(ms, e), e->gently ? GENTLE_PIECE : UINT_MAX);
 	unsigned int i, n = 0;
 
-	if (!regions_step(ms, e, REGION_DRAINED)) {
-		WARN_ON_ONCE(1);
-		return;
-	}
-	/* A write that was under way has failed since: copied when the legs are well again. */
-	if (e->repair && ms->log->type->in_sync(ms->log, e->index, 1) != 1) {
-		e->repair = false;
-		e->copied_ok = false;
-		end(ms, e);
-		return;
-	}
+	e->copied += count;
 	from.bdev = ms->legs[e->copy_from].dev->bdev;
 	from.sector = ms->legs[e->copy_from].start + offset;
 	from.count = count;
@@ -105,6 +127,54 @@ static void start(struct mirror_set *ms, struct region_entry *e)
 	dm_kcopyd_copy(ms->kcopyd, &from, n, to,
 		       ms->handle_errors || e->repair ? 0 : BIT(DM_KCOPYD_IGNORE_ERROR), copy_ended,
 		       e);
+}
+
+static void start(struct mirror_set *ms, struct region_entry *e)
+{
+	if (!regions_step(ms, e, REGION_DRAINED)) {
+		WARN_ON_ONCE(1);
+		return;
+	}
+	/* A write that was under way has failed since: copied when the legs are well again. */
+	if (e->repair && ms->log->type->in_sync(ms->log, e->index, 1) != 1) {
+		e->repair = false;
+		e->copied_ok = false;
+		end(ms, e);
+		return;
+	}
+	e->copy_began = ktime_get();
+	copy_piece(ms, e);
+}
+
+/* Does somebody use the mirror? What is copied is not among it: that goes to the legs. */
+static void look_at_uses(struct mirror_set *ms)
+{
+	unsigned long uses;
+
+	if (time_before(jiffies, ms->looked + LOOK_EVERY))
+		return;
+	ms->looked = jiffies;
+	uses = part_stat_read_accum(dm_disk(dm_table_get_md(ms->ti->table))->part0, ios);
+	if ((uses != ms->uses) == ms->used) {
+		ms->looks = 0;
+	} else if (++ms->looks >= (ms->used ? LOOKS_UNUSED : LOOKS_USED)) {
+		ms->used = !ms->used;
+		ms->looks = 0;
+	}
+	ms->uses = uses;
+}
+
+static bool gives_way(struct mirror_set *ms)
+{
+	look_at_uses(ms);
+	if (!ms->used)
+		return false;
+	if (atomic_read(&ms->copies)) /* their end wakes the worker */
+		return true;
+	if (time_after_eq(jiffies, ms->pause_ends))
+		return false;
+	queue_delayed_work(ms->wq, &ms->copy_later, ms->pause_ends - jiffies);
+	return true;
 }
 
 /* Is there anything left of this slice's share? */
@@ -184,6 +254,8 @@ static void take_up(struct mirror_set *ms, u64 index, unsigned int from, unsigne
 	e->copy_from = from;
 	e->copy_to = to;
 	e->repair = repair;
+	e->copied = 0;
+	e->gently = ms->used && !repair;
 	spin_lock(&ms->lock);
 	list_del_init(&e->list);
 	if (now)
@@ -210,16 +282,20 @@ void copies_work(struct mirror_set *ms)
 	struct region_entry *e, *tmp;
 	LIST_HEAD(copied);
 	LIST_HEAD(drained);
-	bool ended;
+	bool ended = false;
 	u64 index;
 
 	spin_lock_irq(&ms->lock);
 	list_splice_init(&ms->copied, &copied);
 	spin_unlock_irq(&ms->lock);
-	ended = !list_empty(&copied);
 	list_for_each_entry_safe(e, tmp, &copied, list) {
 		list_del_init(&e->list);
-		end(ms, e);
+		if (e->copied_ok && left_of(ms, e)) {
+			copy_piece(ms, e);
+		} else {
+			end(ms, e);
+			ended = true;
+		}
 	}
 	if (ended)
 		tell_log(ms);
@@ -228,7 +304,8 @@ void copies_work(struct mirror_set *ms)
 			ms->primary; /* the source stays the same while copies are under way */
 	while (!atomic_read(&ms->suspended) &&
 	       atomic_read(&ms->copies) < READ_ONCE(mirror_parallel_copies) &&
-	       ms->copy_from == ms->primary && leg_alive(primary_leg(ms)) && rate_allows(ms)) {
+	       ms->copy_from == ms->primary && leg_alive(primary_leg(ms)) && !gives_way(ms) &&
+	       rate_allows(ms)) {
 		if (!next_region(ms, &index)) {
 			ms->rate_spent -= min_t(u64, ms->rate_spent, ms->region_sectors / 2);
 			break;

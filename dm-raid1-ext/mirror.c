@@ -321,7 +321,7 @@ static int init_mirror(struct mirror_set *ms)
 	INIT_DELAYED_WORK(&ms->sweep, sweep);
 	INIT_DELAYED_WORK(&ms->copy_later, copy_later);
 	init_waitqueue_head(&ms->copies_ended);
-	ms->copies_told = jiffies;
+	ms->copies_told = ms->looked = ms->pause_ends = jiffies;
 	scrub_init(ms);
 	atomic_set(&ms->suspended, 1);
 	ms->preferred = -1;

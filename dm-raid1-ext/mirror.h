@@ -74,7 +74,10 @@ struct region_entry {
 	bool copied_ok;
 	bool repair; /* copied though it is in sync */
 	u8 copy_from;
-	unsigned long copy_to;	 /* bits of legs */
+	unsigned long copy_to; /* bits of legs */
+	sector_t copied;       /* or being copied */
+	bool gently;	       /* copied in small pieces, with a pause afterwards */
+	ktime_t copy_began;
 	struct bio_list waiting; /* writes, until the state changes */
 	struct list_head list;	 /* of the worker: marking, idle or drained */
 	struct mirror_set *ms;
@@ -165,6 +168,10 @@ struct mirror_set {
 	u64 rate_spent;
 	unsigned long rate_since;
 	struct delayed_work copy_later;
+	bool used;		    /* by somebody, so copying gives way */
+	unsigned int looks;	    /* in a row that say otherwise */
+	unsigned long looked, uses; /* jiffies; what had been read and written then */
+	unsigned long pause_ends;   /* jiffies */
 
 	struct repair repairs[MIRROR_REPAIRS]; /* wait for the worker */
 	unsigned int nr_repairs;

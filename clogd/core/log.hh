@@ -126,6 +126,7 @@ class Log {
     const MarkCache& marks() const { return marks_; }
     const LogCounters& counters() const { return counters_; }
     LogCounters& counters() { return counters_; }
+    const std::set<NodeId>& users() const { return users_; }  // copying gives way to them
     const std::string& trouble() const { return trouble_; }
     const std::string& device() const { return device_; }
     size_t held() const { return held_.size(); }

@@ -197,10 +197,10 @@ Range Copier::next_range(bool* wanted) {
 }
 
 // Copies the range; lock is held on entry and on return.
-void Copier::copy_one(std::unique_lock<std::mutex>& lock, AlignedBuffer& buffer, Range range) {
+void Copier::copy_one(std::unique_lock<std::mutex>& lock, AlignedBuffer& buffer, Range range, bool wanted) {
     auto legs = legs_;
     const Way way = way_;
-    const bool gentle = one_in_ > 1 && first_.empty();
+    const bool gentle = one_in_ > 1 && !wanted;
     lock.unlock();
     const auto began = std::chrono::steady_clock::now();
     Report report;
@@ -232,7 +232,10 @@ void Copier::run(const std::stop_token& stop, size_t thread) {
         if (paused && !urgent_) continue;
         bool wanted = false;
         ++running_;
-        if (!paused) copy_one(lock, buffer, next_range(&wanted));
+        if (!paused) {
+            const Range range = next_range(&wanted);
+            copy_one(lock, buffer, range, wanted);
+        }
         // In batches, except where somebody waits: a flush of every leg goes before each report.
         const bool batch = done_.count() * region_sectors_ * proto::kSectorBytes >= kBatchBytes;
         if (wanted || urgent_ || batch) finish(lock);

@@ -71,7 +71,7 @@ class Copier {
     static int flush_legs(const CopyLegs& legs, uint16_t which, int* failed_leg);
     bool must_wait(std::unique_lock<std::mutex>& lock, const std::stop_token& stop);
     Range next_range(bool* wanted);
-    void copy_one(std::unique_lock<std::mutex>& lock, AlignedBuffer& buffer, Range range);
+    void copy_one(std::unique_lock<std::mutex>& lock, AlignedBuffer& buffer, Range range, bool wanted);
     void finish(std::unique_lock<std::mutex>& lock);
 
     std::function<void(Report)> report_;

@@ -579,6 +579,7 @@ std::string Daemon::status() {
                  {"log_failed", l->log_failed()}};
         if (l->held()) log["oldest_held_ms"] = now() - l->first_held();
         if (s.params.groups()) log["groups"] = groups_json(s.groups);
+        if (s.unsynced_count() && !l->users().empty()) log["gives_way_to"] = l->users();
         if (!l->trouble().empty()) log["trouble"] = l->trouble();
         if (auto x = logs_.find(uuid); x != logs_.end() && x->second->copy_rate >= 0.01 && s.unsynced_count()) {
             log["rate_bytes_per_s"] = std::llround(x->second->copy_rate * s.params.region_sectors * 512);

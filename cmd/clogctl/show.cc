@@ -131,6 +131,7 @@ std::string progress(const json& l, unsigned width) {
         fmt::format("[{}{}] {:5.1f} %", std::string(filled, '#'), std::string(width - std::min<size_t>(filled, width), '.'), std::floor(synced / regions * 1000) / 10);
     if (l.contains("rate_bytes_per_s")) out += fmt::format(", {}/s", bytes(l["rate_bytes_per_s"].get<double>()));
     if (double bound = l.value("rate_limit_bytes_per_s", 0.0); bound > 0) out += fmt::format(" (at most {}/s by all nodes)", bytes(bound));
+    if (l.contains("gives_way_to")) out += fmt::format(", gives way to use on node {}", fmt::join(l["gives_way_to"].get<std::vector<uint32_t>>(), ", "));
     if (l.contains("seconds_left")) out += fmt::format(", {} left", duration(l["seconds_left"].get<int64_t>()));
     return out;
 }

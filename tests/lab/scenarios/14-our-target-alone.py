@@ -6,7 +6,7 @@
       │
      leg0, leg1, leg2, log
 
-Writes during the first copy; legs that differ are found and made equal; a crash while writing; a leg that fails under load, comes back and gets
+Writes during the first copy, which gives way to them; legs that differ are found and made equal; a crash while writing; a leg that fails under load, comes back and gets
 only what it missed; the next leg fails in turn. The legs are identical after each, nothing acknowledged is lost, and the log is one that the stock target reads.
 """
 import sys
@@ -20,9 +20,14 @@ def tell(lab):
     one.use_our_mirror(idle_ms=1000)
     lab.fill("leg0")
     mirror = LocalMirror(lab, legs=("leg0", "leg1", "leg2"))
-    one.throttle("leg2", 16 * MIB)
+    one.throttle("leg2", 4 * MIB)
     mirror.create()
-    one.expect(one.load("write", mirror.path, seconds=4, depth=8, span_mib=32, verify=True)(), "writes during the first copy")
+    wait_for("several regions to be copied at once", lambda: mirror.stats()["copying"] > 1)
+    load = one.load("write", mirror.path, seconds=10, depth=8, span_mib=32, verify=True)
+    wait_for("copying to give way", lambda: all(mirror.stats()["copying"] <= 1 for _ in range(10)))
+    expect(not mirror.in_sync(), "the copy was over too soon: it shows nothing")
+    one.expect(load(), "writes during the first copy")
+    wait_for("several regions to be copied at once again", lambda: mirror.stats()["copying"] > 1)
     one.throttle("leg2", 0)
     mirror.wait_sync()
     mirror.check_legs()

@@ -79,6 +79,13 @@ TEST(Show, TableTellsWhatMatters) {
     EXPECT_NE(table(status(json::array(), false)).find("NO QUORUM"), std::string::npos);
 }
 
+TEST(Show, ProgressTellsToWhomCopyingGivesWay) {
+    json log = sample(32);
+    EXPECT_EQ(progress(log, 10).find("gives way"), std::string::npos);
+    log["gives_way_to"] = {1, 3};
+    EXPECT_NE(progress(log, 10).find("gives way to use on node 1, 3"), std::string::npos) << progress(log, 10);
+}
+
 TEST(Show, PictureShowsTheWorstOfEachCell) {
     json map{{"regions", 100}, {"raw", {{90, 10}}}, {"torn", {{0, 1}}}, {"dirty", {{0, 20}}}, {"recovering", {{{"node", 3}, {"regions", {{50, 10}}}}}}};
     std::string p = picture(map, 10, 1);
