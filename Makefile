@@ -24,7 +24,7 @@ build: $(BUILD)/.deps-build ## build clogd, clogctl and the tests into build/bin
 	@ninja -C $(BUILD) -j $(JOBS) --quiet
 
 modules: $(BUILD)/.deps-modules ## build dm-raid1-ext, dm-log-cluster and dm-mpath for every kernel whose headers are installed
-	@CLOGD_BUILD=$(abspath $(BUILD)) tests/build-modules.sh
+	@CLOGD_BUILD=$(abspath $(BUILD)) tests/build-modules.sh $(if $(DEBUG),CLOGD_DEBUG=1)
 
 check: $(BUILD)/.deps-modules $(BUILD)/.deps-build $(BUILD)/.deps-check $(BUILD)/.deps-lab ## everything that must hold: lint, unit tests, sanitizers, fuzzing, 10,000 simulated clusters, the lab
 	@CLOGD_BUILD=$(abspath $(BUILD)) tests/check.sh

@@ -3,6 +3,7 @@
 #include <linux/module.h>
 
 #include "mpath.h"
+#include "selftest.h"
 
 struct workqueue_struct *mpath_wq, *mpath_handler_wq;
 struct page *mpath_probe_page;
@@ -169,8 +170,11 @@ static struct target_type mpath_target = {
 
 static int __init mpath_init(void)
 {
-	int r = -ENOMEM;
+	int r = mpath_selftest();
 
+	if (r)
+		return r;
+	r = -ENOMEM;
 	mpath_target.name = target_name;
 	mpath_wq = alloc_workqueue("dm_mpath", WQ_MEM_RECLAIM, 0);
 	/* One at a time: an array may be asked by several maps, and should not be hammered. */

@@ -14,6 +14,7 @@
 #include <linux/vmalloc.h>
 
 #include "cluster_log.h"
+#include "selftest.h"
 #include "../proto/channel.h"
 
 #define DM_MSG_PREFIX "log-cluster"
@@ -889,8 +890,11 @@ static struct dm_dirty_log_type cluster_type = {
 
 static int __init cluster_init(void)
 {
-	int r = channel_init();
+	int r = cluster_log_selftest();
 
+	if (r)
+		return r;
+	r = channel_init();
 	if (r)
 		return r;
 	r = dm_dirty_log_type_register(&cluster_type);

@@ -12,6 +12,7 @@
 #include <linux/vmalloc.h>
 
 #include "mirror.h"
+#include "selftest.h"
 
 #define CREATE_TRACE_POINTS
 #include "trace.h"
@@ -635,6 +636,10 @@ static int mirror_message(struct dm_target *ti, unsigned int argc, char **argv, 
 		       (unsigned long long)ms->rate_kib, ms->agreed.epoch);
 		return 1;
 	}
+	if (argc == 1 && !strcasecmp(argv[0], "regions")) {
+		regions_report(ms, result, maxlen);
+		return 1;
+	}
 	if (argc == 1 && !strcasecmp(argv[0], "restore")) {
 		restore_legs(ms);
 		return 0;
@@ -682,7 +687,7 @@ static int mirror_message(struct dm_target *ti, unsigned int argc, char **argv, 
 			return 0;
 		}
 	}
-	DMERR("message '%s%s%s' is not known: fail <leg>, restore, prefer <leg>|none, rate <MiB/s, 0: no limit>, paths <leg> <usable> <in all, at most 65536>, scrub start|repair|stop|report, stats; <leg> is its number from 0 or major:minor",
+	DMERR("message '%s%s%s' is not known: fail <leg>, restore, prefer <leg>|none, rate <MiB/s, 0: no limit>, paths <leg> <usable> <in all, at most 65536>, scrub start|repair|stop|report, stats, regions; <leg> is its number from 0 or major:minor",
 	      argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
 	return -EINVAL;
 }
@@ -705,8 +710,10 @@ static struct target_type mirror_target = {
 
 static int __init mirror_init(void)
 {
-	int r;
+	int r = mirror_selftest();
 
+	if (r)
+		return r;
 	mirror_target.name = target_name;
 	r = dm_register_target(&mirror_target);
 	if (r == -EEXIST || r == -EBUSY)

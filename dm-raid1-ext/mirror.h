@@ -284,6 +284,8 @@ void regions_sweep(struct mirror_set *ms, unsigned long idle, bool everything);
 /* Is a write in flight there? Any process context. */
 bool regions_writing(struct mirror_set *ms, u64 index);
 struct region_bucket *region_bucket(struct mirror_set *ms, u64 index);
+/* Every region in use: <region>:<state>:<writes in flight>. */
+void regions_report(struct mirror_set *ms, char *result, unsigned int maxlen);
 
 /* write.c */
 int mirror_map_write(struct mirror_set *ms, struct bio *bio);

@@ -267,3 +267,18 @@ void regions_sweep(struct mirror_set *ms, unsigned long idle, bool everything)
 			if (everything || idle_for(e, idle))
 				regions_put(ms, e, true);
 }
+
+void regions_report(struct mirror_set *ms, char *result, unsigned int maxlen)
+{
+	struct region_entry *e;
+	unsigned int i, sz = 0;
+
+	DMEMIT("%s", "");
+	for (i = 0; i < 1U << ms->bucket_bits; i++) {
+		spin_lock_irq(&ms->buckets[i].lock);
+		hlist_for_each_entry(e, &ms->buckets[i].head, node)
+			DMEMIT("%s%llu:%s:%u", sz ? " " : "", e->index,
+			       region_state_name(e->r.state), e->r.pending);
+		spin_unlock_irq(&ms->buckets[i].lock);
+	}
+}

@@ -419,6 +419,13 @@ class Node:
         words = " ".join(f"{k}={v}" for k, v in parameters.items())
         folder = f"{BUILD}/modules/{self.lab.kernel}"
         self.run(f"modprobe -qr dm-mirror; modprobe -q dm-log; grep -q ^dm_log_cluster /proc/modules || insmod {folder}/dm-log-cluster.ko; insmod {folder}/dm-raid1-ext.ko {words}")
+        self.self_tested("log-cluster", "raid1-ext")
+
+    def self_tested(self, *modules):
+        """The debug kernel's modules test themselves when they are loaded."""
+        for module in modules if DEBUG_KERNEL else ():
+            if f"{module}: self-tests passed" not in self.run("dmesg"):
+                raise LabError(f"node {self.number}: {module} has not passed its self-tests")
 
     def scsi_disks(self, count, options):
         """Disks in memory (scsi_debug); their names."""

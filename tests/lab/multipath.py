@@ -12,6 +12,7 @@ NAMES = {"stock": "multipath", "ours": "multipath-ext"}
 
 def load_target(node, name=NAMES["ours"]):
     node.run(f"modprobe -qa dm-mod dm-log scsi_mod; insmod {BUILD}/modules/{node.lab.kernel}/dm-mpath.ko target_name={name}")
+    node.self_tested("mpath")
 
 
 def start_multipathd(node, *more):

@@ -86,11 +86,13 @@ def tell(lab):
         mirror.check_legs()
 
     say("warm regions cost the log nothing")
+    wait_for("every mark to end", lambda: mirror.message("regions") == "")
     one.run("echo 600000 > /sys/module/dm_raid1_ext/parameters/idle_ms")
     one.run(f"dd if=/dev/zero of={mirror.path} bs=4k count=1 oflag=direct 2>&1")
     before = mirror.stats()
     one.run(f"dd if=/dev/zero of={mirror.path} bs=4k count=100 oflag=direct 2>&1")
     after = mirror.stats()
+    expect(mirror.message("regions") == "0:warm:0", f"regions in use: {mirror.message('regions')}")
     expect(after["marks"] == before["marks"] and after["warm_writes"] - before["warm_writes"] >= 99, f"{before} {after}")
     mirror.remove()
     one.run("rmmod dm_raid1_ext dm_log_cluster && modprobe -q dm-mirror; true")
