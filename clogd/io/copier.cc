@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "clogd/io/thin_disk.hh"
+
 namespace clogd::io {
 
 namespace {
@@ -15,11 +17,13 @@ constexpr std::chrono::seconds kLongestPause{1};
 
 struct LegDevice final : CopyLeg {
     std::unique_ptr<BlockDevice> device;
+    std::unique_ptr<ThinDisk> thin;
     uint64_t offset = 0;
-    LegDevice(std::unique_ptr<BlockDevice> d, uint64_t o) : device(std::move(d)), offset(o) {}
+    LegDevice(std::unique_ptr<BlockDevice> d, uint64_t o) : device(std::move(d)), thin(ThinDisk::open(device->number())), offset(o) {}
     int read(uint8_t* to, size_t length, uint64_t at) override { return device->read(to, length, at + offset); }
     int write(const uint8_t* from, size_t length, uint64_t at) override { return device->write(from, length, at + offset); }
     int flush() override { return device->flush(); }
+    bool empty(uint64_t at, size_t length) override { return thin && thin->empty(at + offset, length); }
     std::string name() const override { return device->number(); }
 };
 }  // namespace
@@ -135,6 +139,19 @@ int Copier::flush(uint16_t which) {
     return legs ? flush_legs(*legs, which, &ignored) : -ENODEV;
 }
 
+// Where every leg says that it holds nothing they are equal; nobody writes there meanwhile. The disk's word is checked by a look at the first page.
+bool Copier::nothing_to_copy(const CopyLegs& legs, Way way, AlignedBuffer& buffer, uint64_t at, size_t length) {
+    constexpr size_t kLook = 4096;
+    for (size_t i = 0; i < legs.size(); ++i)
+        if ((i == way.from || way.to >> i & 1) && (!legs[i] || !legs[i]->empty(at, length))) return false;
+    for (size_t i = 0; i < legs.size(); ++i) {
+        if (i != way.from && !(way.to >> i & 1)) continue;
+        const size_t look = std::min(kLook, length);
+        if (legs[i]->read(buffer.data(), look, at) != 0 || std::any_of(buffer.data(), buffer.data() + look, [](uint8_t b) { return b != 0; })) return false;
+    }
+    return true;
+}
+
 int Copier::copy_range(const CopyLegs& legs, Way way, AlignedBuffer& buffer, size_t piece, Range range, Report& report) {
     uint64_t from = uint64_t{range.start} * region_sectors_ * proto::kSectorBytes;
     uint64_t to = std::min(range.end() * region_sectors_, sectors_) * proto::kSectorBytes;
@@ -146,6 +163,11 @@ int Copier::copy_range(const CopyLegs& legs, Way way, AlignedBuffer& buffer, siz
     if (way.from >= legs.size() || !legs[way.from]) return fail(way.from, "opening", -ENXIO);
     for (uint64_t at = from; at < to;) {
         size_t length = static_cast<size_t>(std::min<uint64_t>(piece, to - at));
+        if (nothing_to_copy(legs, way, buffer, at, length)) {
+            at += length;
+            skipped_ += length;
+            continue;
+        }
         if (int r = legs[way.from]->read(buffer.data(), length, at)) return fail(way.from, "reading", r);
         for (size_t i = 0; i < legs.size(); ++i) {
             if (i == way.from || !(way.to >> i & 1)) continue;

@@ -26,6 +26,7 @@ struct CopyLeg {
     virtual int read(uint8_t* to, size_t length, uint64_t offset) = 0;
     virtual int write(const uint8_t* from, size_t length, uint64_t offset) = 0;
     virtual int flush() = 0;
+    virtual bool empty(uint64_t, size_t) { return false; }  // true: it is known to hold nothing there, which reads as zeros
     virtual std::string name() const = 0;
 };
 using CopyLegs = std::vector<std::unique_ptr<CopyLeg>>;
@@ -55,6 +56,7 @@ class Copier {
     void cancel();
     int flush(uint16_t legs = UINT16_MAX);  // makes durable what these legs hold
     uint64_t bytes_copied() const { return bytes_; }
+    uint64_t bytes_skipped() const { return skipped_; }  // no leg holds anything there
 
   private:
     static constexpr size_t kThreads = 4;  // so that a leg is read while others are written and flushed
@@ -68,6 +70,7 @@ class Copier {
         uint16_t to = UINT16_MAX;
     };
     int copy_range(const CopyLegs& legs, Way way, AlignedBuffer& buffer, size_t piece, Range range, Report& report);
+    static bool nothing_to_copy(const CopyLegs& legs, Way way, AlignedBuffer& buffer, uint64_t at, size_t length);
     static int flush_legs(const CopyLegs& legs, uint16_t which, int* failed_leg);
     bool must_wait(std::unique_lock<std::mutex>& lock, const std::stop_token& stop);
     Range next_range(bool* wanted);
@@ -90,7 +93,7 @@ class Copier {
     uint64_t rate_ = 0;
     uint32_t one_in_ = 1;
     std::chrono::steady_clock::time_point next_{};  // before then nothing is begun
-    std::atomic<uint64_t> bytes_{0};
+    std::atomic<uint64_t> bytes_{0}, skipped_{0};
     std::vector<std::jthread> threads_;
 };
 

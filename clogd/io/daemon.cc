@@ -577,6 +577,10 @@ std::string Daemon::status() {
                  {"recovered_by", recovering},
                  {"held_requests", l->held()},
                  {"log_failed", l->log_failed()}};
+        if (auto x = logs_.find(uuid); x != logs_.end()) {
+            log["bytes_copied"] = x->second->copier->bytes_copied();
+            log["bytes_skipped"] = x->second->copier->bytes_skipped();
+        }
         if (l->held()) log["oldest_held_ms"] = now() - l->first_held();
         if (s.params.groups()) log["groups"] = groups_json(s.groups);
         if (s.unsynced_count() && !l->users().empty()) log["gives_way_to"] = l->users();

@@ -98,15 +98,35 @@ std::optional<Paths> parse_paths(const std::string& status) {
     return paths;
 }
 
+namespace {
+std::optional<dev_t> parse_device(const std::string& number) {
+    unsigned int big = 0, small = 0;
+    char colon = 0;
+    std::istringstream in(number);
+    return in >> big >> colon >> small && colon == ':' ? std::optional(makedev(big, small)) : std::nullopt;
+}
+}  // namespace
+
+bool is_multipath_map(const std::string& number) {
+    auto lock = device_mapper_lock();
+    auto device = parse_device(number);
+    DmTask status = device ? run_for(DM_DEVICE_STATUS, *device) : DmTask{};
+    size_t targets = 0, maps = 0;
+    if (status)
+        for_each_target(status.get(), [&](uint64_t, const char* type, const char*) {
+            ++targets;
+            maps += std::strncmp(type, "multipath", 9) == 0;  // ours may be loaded under another name
+        });
+    return targets == 1 && maps == 1;
+}
+
 std::vector<Paths> paths_of(const std::vector<Leg>& legs) {
     std::vector<Paths> out;
     for (const Leg& leg : legs) {
         auto lock = device_mapper_lock();  // for each anew: a mirror with many legs over many maps must not keep others waiting
         std::set<dev_t> seen;
-        unsigned int big = 0, small = 0;
-        char colon = 0;
-        std::istringstream in(leg.device);
-        out.push_back(in >> big >> colon >> small && colon == ':' ? paths_below(makedev(big, small), seen) : Paths{});
+        auto device = parse_device(leg.device);
+        out.push_back(device ? paths_below(*device, seen) : Paths{});
     }
     return out;
 }

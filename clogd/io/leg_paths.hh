@@ -28,6 +28,9 @@ std::optional<Paths> parse_paths(const std::string& status);
 // For each leg the map below it that is worst off. Blocking, but touches no path.
 std::vector<Paths> paths_of(const std::vector<Leg>& legs);
 
+// Is it such a map and nothing else, so that its blocks are those of the disk below? number: major:minor.
+bool is_multipath_map(const std::string& number);
+
 // Tells the mirror, so that it reads more from legs that are well connected. False: it would not hear of it.
 bool tell_paths(const std::string& mirror, size_t leg, Paths paths);
 

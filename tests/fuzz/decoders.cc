@@ -6,6 +6,7 @@
 #include "clogd/core/cluster.hh"
 #include "clogd/core/slot.hh"
 #include "clogd/io/mirror_device.hh"
+#include "clogd/io/thin_disk.hh"
 #include "dm-raid1-ext/agreement.h"
 #include "dm-raid1-ext/picture.h"
 #include "proto/ulog.hh"
@@ -113,6 +114,19 @@ void fuzz_cluster(ByteView bytes) {
     }
 }
 
+// What a disk says of its blocks.
+void fuzz_thin(ByteView bytes) {
+    if (auto block = clogd::io::parse_thin_capacity(bytes)) check(*block >= 512 && (*block & (*block - 1)) == 0);
+    if (bytes.size() < 8) return;
+    uint64_t from = 0;
+    for (size_t i = 0; i < 8; ++i) from = from << 8 | bytes[i];
+    uint64_t next = from;
+    for (const clogd::io::BlockRun& run : clogd::io::parse_lba_status(bytes.subspan(8), from)) {
+        check(run.count > 0 && next + run.count > next);
+        next += run.count;
+    }
+}
+
 // The kernel's picture of the regions, whatever the mirror and the daemon do with it and in whatever order.
 void fuzz_picture(ByteView bytes) {
     constexpr clog_u32 kRegions = 2 * PICTURE_CHUNK + 100;
@@ -178,6 +192,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     else if (target == "state") fuzz_state(bytes);
     else if (target == "cluster") fuzz_cluster(bytes);
     else if (target == "picture") fuzz_picture(bytes);
+    else if (target == "thin") fuzz_thin(bytes);
     else std::abort();
     return 0;
 }

@@ -37,6 +37,8 @@ struct MemoryLeg final : CopyLeg {
         std::this_thread::sleep_for(flush_time);
         return 0;
     }
+    size_t used_from = 0, used_to = SIZE_MAX;  // as it says
+    bool empty(uint64_t offset, size_t length) override { return offset >= used_to || offset + length <= used_from; }
     std::string name() const override { return "memory"; }
 };
 
@@ -130,6 +132,41 @@ TEST(Copier, GivesWayWhereOthersComeFirst) {
     ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(30), [&] { return done.count() == kRegions; }));
     EXPECT_EQ(*from, *to);
     EXPECT_FALSE(written->eager);
+}
+
+// Region 2 holds something on the source alone, region 3 on the target alone; region 5 holds something though both legs deny it.
+TEST(Copier, SkipsWhereNoLegHoldsAnything) {
+    std::mutex mutex;
+    std::condition_variable changed;
+    RangeSet done;
+    const size_t region = size_t{kRegionSectors} * 512;
+    auto from = std::make_shared<std::vector<uint8_t>>(kRegions * region);
+    auto to = std::make_shared<std::vector<uint8_t>>(from->size());
+    auto fill = [&](std::vector<uint8_t>& leg, size_t r, uint8_t value) { std::fill_n(leg.begin() + static_cast<ptrdiff_t>(r * region), region, value); };
+    fill(*from, 2, 7);
+    fill(*to, 3, 8);
+    fill(*from, 5, 9);
+    Copier copier(
+        [&](const Copier::Report& r) {
+            std::lock_guard lock(mutex);
+            done.add(r.done);
+            changed.notify_all();
+        },
+        [] {});
+    CopyLegs legs;
+    for (size_t used : {2, 3}) {
+        auto leg = std::make_unique<MemoryLeg>(used == 2 ? from : to, std::chrono::microseconds(0));
+        leg->used_from = used * region;
+        leg->used_to = (used + 1) * region;
+        legs.push_back(std::move(leg));
+    }
+    copier.use_legs(std::move(legs));
+    copier.copy(kRegionSectors, uint64_t{kRegions} * kRegionSectors, {{0, kRegions}});
+    std::unique_lock lock(mutex);
+    ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(30), [&] { return done.count() == kRegions; }));
+    EXPECT_EQ(*from, *to);
+    EXPECT_EQ(copier.bytes_copied(), 3 * region);
+    EXPECT_EQ(copier.bytes_skipped(), (kRegions - 3) * region);
 }
 
 TEST(Copier, LegsThatWereClosedAreAnError) {
