@@ -31,8 +31,7 @@ T big_endian(const uint8_t* at) {
     return value;
 }
 
-// What the disk answers; empty: it did not.
-std::vector<uint8_t> ask(int fd, uint8_t action, uint64_t block) {
+std::vector<uint8_t> ask_once(int fd, uint8_t action, uint64_t block) {
     std::vector<uint8_t> data(512);
     std::array<uint8_t, 16> cdb{kServiceActionIn16, action};
     for (size_t i = 0; i < 8; ++i) cdb[2 + i] = static_cast<uint8_t>(block >> (56 - 8 * i));
@@ -50,6 +49,13 @@ std::vector<uint8_t> ask(int fd, uint8_t action, uint64_t block) {
     io.timeout = kTimeoutMs;
     if (::ioctl(fd, SG_IO, &io) < 0 || io.status || io.host_status || io.driver_status || io.resid < 0) return {};
     data.resize(data.size() - std::min<size_t>(static_cast<size_t>(io.resid), data.size()));
+    return data;
+}
+
+// What the disk answers; empty: it did not. The first command after a reset or a change is refused to say just that (UNIT ATTENTION).
+std::vector<uint8_t> ask(int fd, uint8_t action, uint64_t block) {
+    std::vector<uint8_t> data;
+    for (int attempt = 0; attempt < 3 && data.empty(); ++attempt) data = ask_once(fd, action, block);
     return data;
 }
 

@@ -42,6 +42,45 @@ struct MemoryLeg final : CopyLeg {
     std::string name() const override { return "memory"; }
 };
 
+constexpr size_t kRegionBytes = size_t{kRegionSectors} * 512;
+
+// Two legs in memory and a copier from the first to the second; what it says that it has done.
+struct TwoLegs {
+    std::mutex mutex;
+    std::condition_variable changed;
+    RangeSet done;
+    std::shared_ptr<std::vector<uint8_t>> bytes[2];
+    MemoryLeg* leg[2];
+    Copier copier{[this](const Copier::Report& r) {
+                      std::lock_guard lock(mutex);
+                      done.add(r.done);
+                      changed.notify_all();
+                  },
+                  [] {}};
+
+    explicit TwoLegs(uint8_t content) {
+        CopyLegs legs;
+        for (int i : {0, 1}) {
+            bytes[i] = std::make_shared<std::vector<uint8_t>>(kRegions * kRegionBytes, i == 0 ? content : 0);
+            legs.push_back(std::make_unique<MemoryLeg>(bytes[i], std::chrono::microseconds(0)));
+            leg[i] = static_cast<MemoryLeg*>(legs.back().get());
+        }
+        copier.use_legs(std::move(legs));
+    }
+    void fill(int which, size_t region, uint8_t value) { std::fill_n(bytes[which]->begin() + static_cast<ptrdiff_t>(region * kRegionBytes), kRegionBytes, value); }
+    void copy_all() { copier.copy(kRegionSectors, uint64_t{kRegions} * kRegionSectors, {{0, kRegions}}); }
+    template <class F>
+    testing::AssertionResult come_to(F what) {
+        std::unique_lock lock(mutex);
+        if (changed.wait_for(lock, std::chrono::seconds(30), what)) return testing::AssertionSuccess();
+        return testing::AssertionFailure() << done.count() << " of " << kRegions << " regions are copied";
+    }
+    testing::AssertionResult end() {
+        return come_to([&] { return done.count() == kRegions; });
+    }
+    bool equal() const { return *bytes[0] == *bytes[1]; }
+};
+
 TEST(Copier, ReportsEveryRegionOnce) {
     std::mutex mutex;
     std::condition_variable changed;
@@ -80,93 +119,44 @@ TEST(Copier, ReportsEveryRegionOnce) {
 }
 
 TEST(Copier, ARateBoundsEverythingButWhatSomebodyWaitsFor) {
-    std::mutex mutex;
-    std::condition_variable changed;
-    RangeSet done;
-    auto from = std::make_shared<std::vector<uint8_t>>(size_t{kRegions} * kRegionSectors * 512, 7);
-    auto to = std::make_shared<std::vector<uint8_t>>(from->size());
-    Copier copier(
-        [&](const Copier::Report& r) {
-            std::lock_guard lock(mutex);
-            done.add(r.done);
-            changed.notify_all();
-        },
-        [] {});
-    CopyLegs legs;
-    for (const auto& bytes : {from, to}) legs.push_back(std::make_unique<MemoryLeg>(bytes, std::chrono::microseconds(0)));
-    copier.use_legs(std::move(legs));
-    copier.set_rate(1);  // the second region is due after days
-    copier.copy(kRegionSectors, uint64_t{kRegions} * kRegionSectors, {{0, kRegions}});
+    TwoLegs two(7);
+    two.copier.set_rate(1);  // the second region is due after days
+    two.copy_all();
     for (Region wanted : {20u, 11u}) {
-        copier.copy_first(wanted);
-        std::unique_lock lock(mutex);
-        ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(30), [&] { return done.contains(wanted); }));
-        EXPECT_LE(done.count(), 3u);
+        two.copier.copy_first(wanted);
+        ASSERT_TRUE(two.come_to([&] { return two.done.contains(wanted); }));
+        std::lock_guard lock(two.mutex);
+        EXPECT_LE(two.done.count(), 3u);
     }
-    copier.set_rate(0);
-    std::unique_lock lock(mutex);
-    ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(30), [&] { return done.count() == kRegions; }));
-    EXPECT_EQ(*from, *to);
+    two.copier.set_rate(0);
+    ASSERT_TRUE(two.end());
+    EXPECT_TRUE(two.equal());
 }
 
 TEST(Copier, GivesWayWhereOthersComeFirst) {
-    std::mutex mutex;
-    std::condition_variable changed;
-    RangeSet done;
-    auto from = std::make_shared<std::vector<uint8_t>>(size_t{kRegions} * kRegionSectors * 512, 7);
-    auto to = std::make_shared<std::vector<uint8_t>>(from->size());
-    Copier copier(
-        [&](const Copier::Report& r) {
-            std::lock_guard lock(mutex);
-            done.add(r.done);
-            changed.notify_all();
-        },
-        [] {});
-    CopyLegs legs;
-    for (const auto& bytes : {from, to}) legs.push_back(std::make_unique<MemoryLeg>(bytes, std::chrono::microseconds(0)));
-    const auto* written = static_cast<const MemoryLeg*>(legs.back().get());
-    copier.use_legs(std::move(legs));
-    copier.set_rate(0, 4);
-    copier.copy(kRegionSectors, uint64_t{kRegions} * kRegionSectors, {{0, kRegions}});
-    std::unique_lock lock(mutex);
-    ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(30), [&] { return done.count() == kRegions; }));
-    EXPECT_EQ(*from, *to);
-    EXPECT_FALSE(written->eager);
+    TwoLegs two(7);
+    two.copier.set_rate(0, 4);
+    two.copy_all();
+    ASSERT_TRUE(two.end());
+    EXPECT_TRUE(two.equal());
+    EXPECT_FALSE(two.leg[1]->eager);
 }
 
 // Region 2 holds something on the source alone, region 3 on the target alone; region 5 holds something though both legs deny it.
 TEST(Copier, SkipsWhereNoLegHoldsAnything) {
-    std::mutex mutex;
-    std::condition_variable changed;
-    RangeSet done;
-    const size_t region = size_t{kRegionSectors} * 512;
-    auto from = std::make_shared<std::vector<uint8_t>>(kRegions * region);
-    auto to = std::make_shared<std::vector<uint8_t>>(from->size());
-    auto fill = [&](std::vector<uint8_t>& leg, size_t r, uint8_t value) { std::fill_n(leg.begin() + static_cast<ptrdiff_t>(r * region), region, value); };
-    fill(*from, 2, 7);
-    fill(*to, 3, 8);
-    fill(*from, 5, 9);
-    Copier copier(
-        [&](const Copier::Report& r) {
-            std::lock_guard lock(mutex);
-            done.add(r.done);
-            changed.notify_all();
-        },
-        [] {});
-    CopyLegs legs;
-    for (size_t used : {2, 3}) {
-        auto leg = std::make_unique<MemoryLeg>(used == 2 ? from : to, std::chrono::microseconds(0));
-        leg->used_from = used * region;
-        leg->used_to = (used + 1) * region;
-        legs.push_back(std::move(leg));
+    TwoLegs two(0);
+    two.fill(0, 2, 7);
+    two.fill(1, 3, 8);
+    two.fill(0, 5, 9);
+    for (size_t i : {0, 1}) {
+        two.leg[i]->used_from = (2 + i) * kRegionBytes;
+        two.leg[i]->used_to = (3 + i) * kRegionBytes;
     }
-    copier.use_legs(std::move(legs));
-    copier.copy(kRegionSectors, uint64_t{kRegions} * kRegionSectors, {{0, kRegions}});
-    std::unique_lock lock(mutex);
-    ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(30), [&] { return done.count() == kRegions; }));
-    EXPECT_EQ(*from, *to);
-    EXPECT_EQ(copier.bytes_copied(), 3 * region);
-    EXPECT_EQ(copier.bytes_skipped(), (kRegions - 3) * region);
+    two.copy_all();
+    ASSERT_TRUE(two.end());
+    EXPECT_TRUE(two.equal());
+    EXPECT_EQ(two.copier.bytes_copied(), 3 * kRegionBytes);
+    EXPECT_EQ(two.copier.bytes_skipped(), (kRegions - 3) * kRegionBytes);
 }
 
 TEST(Copier, LegsThatWereClosedAreAnError) {
