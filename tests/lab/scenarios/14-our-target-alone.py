@@ -20,7 +20,7 @@ def tell(lab):
     one.use_our_mirror(idle_ms=1000)
     lab.fill("leg0")
     mirror = LocalMirror(lab, legs=("leg0", "leg1", "leg2"))
-    one.throttle("leg2", 4 * MIB)
+    one.throttle("leg2", MIB // 2 if DEBUG_KERNEL else 2 * MIB)
     mirror.create()
     wait_for("several regions to be copied at once", lambda: mirror.stats()["copying"] > 1)
     load = one.load("write", mirror.path, seconds=10, depth=8, span_mib=32, verify=True)
