@@ -65,7 +65,7 @@ static void copy_ended(int read_err, unsigned long write_err, void *context)
 
 static void pause_after(struct mirror_set *ms, struct region_entry *e)
 {
-	s64 took = min_t(s64, ktime_us_delta(ktime_get(), e->copy_began), LONGEST_PAUSE_US);
+	s64 took = ktime_us_delta(ktime_get(), e->copy_began);
 	s64 pause = min_t(s64, took * (GENTLE_ONE_IN - 1), LONGEST_PAUSE_US);
 
 	ms->pause_ends = jiffies + usecs_to_jiffies(pause);

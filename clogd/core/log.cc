@@ -1144,7 +1144,8 @@ void Log::freeze(const char* why) {
 
 // The slot on disk follows the state: at once when something was added, lazily when something went away.
 void Log::membership_changed() {
-    used_told_.reset();             // it may have been lost
+    used_told_.reset();  // it may have been lost
+
     if (core_seq_ > core_acked_) {  // whoever was to vouch for these marks may not be able to any more
         core_pending_.add(core_sent_);
         core_sent_.clear();

@@ -197,15 +197,18 @@ void Log::plan_copies() {
 void Log::serve_rate() {
     if (rate_wish_) host_.send(uuid_, wire::Rate{*rate_wish_});
     rate_wish_.reset();
-    const std::set<NodeId> active = state_.with(Member::active);
-    std::erase_if(users_, [&](NodeId n) { return !active.contains(n); });
+    std::erase_if(users_, [&](NodeId n) {
+        auto m = state_.members.find(n);
+        return m == state_.members.end() || m->second.status != Member::active;
+    });
     const bool known = users_.contains(host_.config().self);
-    if (state_.unsynced_count() && used_ != known && used_told_ != used_) {
+    if (used_ != known && used_told_ != used_ && state_.unsynced_count()) {
         used_told_ = used_;  // until it has come back to this node
         host_.send(uuid_, wire::Foreground{used_});
     }
-    const uint64_t share = state_.rate_kib ? std::max<uint64_t>(1, state_.rate_kib * 1024 / active.size()) : 0;
-    const auto one_in = users_.empty() ? 1u : static_cast<uint32_t>(kCopyOneIn * active.size());
+    const uint64_t copiers = state_.rate_kib || !users_.empty() ? state_.with(Member::active).size() : 0;  // counted only where it matters: this runs after every event
+    const uint64_t share = state_.rate_kib ? std::max<uint64_t>(1, state_.rate_kib * 1024 / copiers) : 0;
+    const auto one_in = users_.empty() ? 1u : static_cast<uint32_t>(kCopyOneIn * copiers);
     if (copier_told_ == std::pair{share, one_in}) return;
     copier_told_ = {share, one_in};
     host_.emit(out::CopyRate{uuid_, share, one_in});

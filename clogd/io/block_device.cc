@@ -23,9 +23,8 @@ AlignedBuffer::AlignedBuffer(size_t bytes) : data_(static_cast<uint8_t*>(std::al
 }
 AlignedBuffer::~AlignedBuffer() { std::free(data_); }
 
-namespace {
-// "253:4" -> "/dev/dm-4", by sysfs: udev's links may not be there yet.
-std::string path_of(const std::string& name) {
+// By sysfs: udev's links may not be there yet.
+std::string device_path(const std::string& name) {
     unsigned major = 0, minor = 0;
     if (std::sscanf(name.c_str(), "%u:%u", &major, &minor) != 2) return name;
     std::ifstream uevent(fmt::format("/sys/dev/block/{}:{}/uevent", major, minor));
@@ -33,10 +32,9 @@ std::string path_of(const std::string& name) {
         if (line.rfind("DEVNAME=", 0) == 0) return "/dev/" + line.substr(8);
     return fmt::format("/dev/block/{}:{}", major, minor);
 }
-}  // namespace
 
 std::unique_ptr<BlockDevice> BlockDevice::open(const std::string& name, std::string* error) {
-    std::string path = path_of(name);
+    std::string path = device_path(name);
     int fd = ::open(path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC);
     if (fd < 0) {
         *error = fmt::format("cannot open {}: {}", path, std::strerror(errno));

@@ -24,6 +24,9 @@ class AlignedBuffer {
     size_t size_;
 };
 
+// "253:4" -> "/dev/dm-4"; any other name stays as it is.
+std::string device_path(const std::string& name);
+
 class BlockDevice {
   public:
     // name: a path, or major:minor. *error says what failed.

@@ -17,13 +17,17 @@ constexpr std::chrono::seconds kLongestPause{1};
 
 struct LegDevice final : CopyLeg {
     std::unique_ptr<BlockDevice> device;
+    std::once_flag copied;  // most legs never are
     std::unique_ptr<ThinDisk> thin;
     uint64_t offset = 0;
-    LegDevice(std::unique_ptr<BlockDevice> d, uint64_t o) : device(std::move(d)), thin(ThinDisk::open(device->number())), offset(o) {}
+    LegDevice(std::unique_ptr<BlockDevice> d, uint64_t o) : device(std::move(d)), offset(o) {}
     int read(uint8_t* to, size_t length, uint64_t at) override { return device->read(to, length, at + offset); }
     int write(const uint8_t* from, size_t length, uint64_t at) override { return device->write(from, length, at + offset); }
     int flush() override { return device->flush(); }
-    bool empty(uint64_t at, size_t length) override { return thin && thin->empty(at + offset, length); }
+    bool empty(uint64_t at, size_t length) override {
+        std::call_once(copied, [this] { thin = ThinDisk::open(device->number()); });
+        return thin && thin->empty(at + offset, length);
+    }
     std::string name() const override { return device->number(); }
 };
 }  // namespace
@@ -100,7 +104,7 @@ void Copier::set_rate(uint64_t bytes_per_s, uint32_t one_in) {
 // Others come first, and one thread is enough; but not if somebody waits for a region.
 bool Copier::may_copy(size_t thread) const { return thread == 0 || one_in_ == 1 || !first_.empty(); }
 
-// The rate leaves nothing for now: waits a moment, or until something changes.
+// The rate, or whoever comes first, leaves nothing for now: waits a moment, or until something changes.
 bool Copier::must_wait(std::unique_lock<std::mutex>& lock, const std::stop_token& stop) {
     if (!first_.empty() || std::chrono::steady_clock::now() >= next_) return false;
     wake_.wait_until(lock, stop, next_, [this, rate = rate_, one_in = one_in_] { return rate_ != rate || one_in_ != one_in || urgent_ || !first_.empty() || todo_.empty(); });
@@ -143,9 +147,9 @@ int Copier::flush(uint16_t which) {
 bool Copier::nothing_to_copy(const CopyLegs& legs, Way way, AlignedBuffer& buffer, uint64_t at, size_t length) {
     constexpr size_t kLook = 4096;
     for (size_t i = 0; i < legs.size(); ++i)
-        if ((i == way.from || way.to >> i & 1) && (!legs[i] || !legs[i]->empty(at, length))) return false;
+        if (way.has(i) && (!legs[i] || !legs[i]->empty(at, length))) return false;
     for (size_t i = 0; i < legs.size(); ++i) {
-        if (i != way.from && !(way.to >> i & 1)) continue;
+        if (!way.has(i)) continue;
         const size_t look = std::min(kLook, length);
         if (legs[i]->read(buffer.data(), look, at) != 0 || std::any_of(buffer.data(), buffer.data() + look, [](uint8_t b) { return b != 0; })) return false;
     }

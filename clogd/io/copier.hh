@@ -68,6 +68,7 @@ class Copier {
     struct Way {
         uint8_t from = 0;
         uint16_t to = UINT16_MAX;
+        bool has(size_t leg) const { return leg == from || (to >> leg & 1); }
     };
     int copy_range(const CopyLegs& legs, Way way, AlignedBuffer& buffer, size_t piece, Range range, Report& report);
     static bool nothing_to_copy(const CopyLegs& legs, Way way, AlignedBuffer& buffer, uint64_t at, size_t length);

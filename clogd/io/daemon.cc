@@ -542,6 +542,8 @@ std::string Daemon::status() {
     }
     out["logs"] = json::array();
     for (const auto& [uuid, l] : cluster_.logs()) {
+        auto at = logs_.find(uuid);
+        const LogIo* x = at == logs_.end() ? nullptr : at->second.get();
         const LogState& s = l->state();
         const LogCounters& c = l->counters();
         const uint32_t regions = s.params.regions();
@@ -570,24 +572,24 @@ std::string Daemon::status() {
                  {"clean", regions - std::min<uint64_t>(regions, s.unsynced_count() + l->marks().size())},
                  {"epoch", s.epoch},
                  {"members", members},
-                 {"legs", legs_json(s, logs_.contains(uuid) ? logs_.at(uuid)->paths : std::vector<Paths>())},
+                 {"legs", legs_json(s, x ? x->paths : std::vector<Paths>())},
                  {"leg_epoch", s.legs.epoch},
                  {"missed", s.missed.count()},
                  {"rate_limit_bytes_per_s", s.rate_kib * 1024},
                  {"recovered_by", recovering},
                  {"held_requests", l->held()},
                  {"log_failed", l->log_failed()}};
-        if (auto x = logs_.find(uuid); x != logs_.end()) {
-            log["bytes_copied"] = x->second->copier->bytes_copied();
-            log["bytes_skipped"] = x->second->copier->bytes_skipped();
+        if (x) {
+            log["bytes_copied"] = x->copier->bytes_copied();
+            log["bytes_skipped"] = x->copier->bytes_skipped();
         }
         if (l->held()) log["oldest_held_ms"] = now() - l->first_held();
         if (s.params.groups()) log["groups"] = groups_json(s.groups);
         if (s.unsynced_count() && !l->users().empty()) log["gives_way_to"] = l->users();
         if (!l->trouble().empty()) log["trouble"] = l->trouble();
-        if (auto x = logs_.find(uuid); x != logs_.end() && x->second->copy_rate >= 0.01 && s.unsynced_count()) {
-            log["rate_bytes_per_s"] = std::llround(x->second->copy_rate * s.params.region_sectors * 512);
-            log["seconds_left"] = std::llround(std::ceil(static_cast<double>(s.unsynced_count()) / x->second->copy_rate));
+        if (x && x->copy_rate >= 0.01 && s.unsynced_count()) {
+            log["rate_bytes_per_s"] = std::llround(x->copy_rate * s.params.region_sectors * 512);
+            log["seconds_left"] = std::llround(std::ceil(static_cast<double>(s.unsynced_count()) / x->copy_rate));
         }
         log["counters"] = {{"requests", c.requests},           {"marks", c.marks}, {"warm_marks", c.warm_marks},         {"clears", c.clears}, {"log_writes", c.log_writes},
                            {"messages_sent", c.messages_sent}, {"held", c.held},   {"regions_copied", c.regions_copied}, {"leases", c.leases}, {"drains", c.drains},

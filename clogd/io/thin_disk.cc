@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include "clogd/io/block_device.hh"
 #include "clogd/io/leg_paths.hh"
 
 namespace clogd::io {
@@ -72,14 +73,15 @@ std::optional<Place> place_of(const std::string& number) {
     fs::path at = fs::canonical("/sys/dev/block/" + number, error);
     if (error) return std::nullopt;
     Place place;
+    std::string whole = number;
     if (fs::exists(at / "partition", error)) {
         uint64_t sectors = 0;
         if (!(std::ifstream(at / "start") >> sectors)) return std::nullopt;
         place.start = sectors * 512;  // sysfs counts so, whatever the disk's blocks are
         at = at.parent_path();
+        if (!(std::ifstream(at / "dev") >> whole)) return std::nullopt;
     }
-    place.device = "/dev/" + at.filename().string();
-    std::replace(place.device.begin(), place.device.end(), '!', '/');
+    place.device = device_path(whole);
     if (fs::exists(at / "dm", error)) return place.start == 0 && is_multipath_map(number) ? std::optional(place) : std::nullopt;
     const fs::path bus = fs::read_symlink(at / "device/subsystem", error);
     return !error && bus.filename() == "scsi" ? std::optional(place) : std::nullopt;
