@@ -4,6 +4,26 @@
 #include "trace.h"
 
 /*
+ * To be called whenever something has changed that it looks at: the last call sees every change.
+ * The legs start with LEG_BURDEN.
+ */
+static void weigh(struct leg *leg)
+{
+	struct mirror_set *ms = leg->ms;
+	unsigned long flags;
+	s64 burden;
+
+	spin_lock_irqsave(&ms->burdens, flags);
+	burden = READ_ONCE(leg->by_paths);
+	if (!leg_alive(leg))
+		burden = LEG_FAILED;
+	else if (leg == READ_ONCE(ms->preferred) && burden != LEG_CUT_OFF)
+		burden = LEG_PREFERRED;
+	WRITE_ONCE(leg->burden, burden);
+	spin_unlock_irqrestore(&ms->burdens, flags);
+}
+
+/*
  * May be called from any context. Only the first error of a kind raises an event. The primary moves
  * only when every region is in sync (or the administrator keeps the log, and with it the knowledge
  * of what is not): a region that is not in sync has its data on the old primary alone, so there an
@@ -18,7 +38,8 @@ void leg_fail(struct leg *leg, enum leg_error why)
 	unsigned int i;
 
 	ms->leg_failed = true;
-	atomic_inc(&leg->errors);
+	if (atomic_inc_return(&leg->errors) == 1)
+		weigh(leg);
 	if (test_and_set_bit(why, &leg->error_types))
 		return;
 	trace_mirror_leg_failed(dev_of(ms), leg - ms->legs, leg_letter(leg));
@@ -53,19 +74,31 @@ void legs_reset(struct mirror_set *ms, unsigned long legs)
 	for_each_set_bit(i, &legs, ms->nr_legs) {
 		atomic_set(&ms->legs[i].errors, 0);
 		ms->legs[i].error_types = 0;
+		weigh(&ms->legs[i]);
 	}
 }
 
 void leg_paths(struct leg *leg, unsigned int usable, unsigned int total)
 {
-	unsigned int burden = !total   ? LEG_BURDEN
-			      : usable ? min(LEG_BURDEN * total / usable, 64 * LEG_BURDEN)
-				       : 0;
+	unsigned int by_paths = LEG_BURDEN;
 
-	if (READ_ONCE(leg->burden) == burden)
+	if (total)
+		by_paths = usable ? min(LEG_BURDEN * total / usable, LEG_BURDEN_MAX * LEG_BURDEN)
+				  : LEG_CUT_OFF;
+	if (leg->by_paths == by_paths)
 		return;
-	WRITE_ONCE(leg->burden, burden);
+	leg->by_paths = by_paths;
+	weigh(leg);
 	trace_mirror_leg_paths(dev_of(leg->ms), leg - leg->ms->legs, usable, total);
+}
+
+void legs_prefer(struct mirror_set *ms, struct leg *leg)
+{
+	unsigned int i;
+
+	WRITE_ONCE(ms->preferred, leg);
+	for (i = 0; i < ms->nr_legs; i++)
+		weigh(&ms->legs[i]);
 }
 
 bool legs_healthy(struct mirror_set *ms)

@@ -244,7 +244,7 @@ static int parse_leg(struct mirror_set *ms, struct leg *leg, char **argv)
 	}
 	leg->ms = ms;
 	leg->start = start;
-	leg->burden = LEG_BURDEN;
+	leg->burden = leg->by_paths = LEG_BURDEN;
 	return 0;
 }
 
@@ -305,6 +305,7 @@ static int init_mirror(struct mirror_set *ms)
 	int r;
 
 	spin_lock_init(&ms->lock);
+	spin_lock_init(&ms->burdens);
 	mutex_init(&ms->flush_lock);
 	bio_list_init(&ms->cold);
 	bio_list_init(&ms->reads);
@@ -325,7 +326,6 @@ static int init_mirror(struct mirror_set *ms)
 	ms->copies_told = ms->looked = ms->pause_ends = jiffies;
 	scrub_init(ms);
 	atomic_set(&ms->suspended, 1);
-	ms->preferred = -1;
 
 	ms->region_sectors = ms->log->type->get_region_size(ms->log);
 	if (!is_power_of_2(ms->region_sectors) || ms->region_sectors < 2 ||
@@ -440,12 +440,17 @@ static void mirror_dtr(struct dm_target *ti)
 
 /* ---- input and output ---- */
 
+/* One test of both: op_is_write() looks at the lowest bit, too. */
+static bool writes(const struct bio *bio)
+{
+	return bio->bi_opf & ((__force blk_opf_t)1 | REQ_PREFLUSH);
+}
+
 static int mirror_map(struct dm_target *ti, struct bio *bio)
 {
 	struct mirror_set *ms = ti->private;
 
-	return op_is_write(bio_op(bio)) || bio->bi_opf & REQ_PREFLUSH ? mirror_map_write(ms, bio)
-								      : mirror_map_read(ms, bio);
+	return writes(bio) ? mirror_map_write(ms, bio) : mirror_map_read(ms, bio);
 }
 
 static int mirror_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
@@ -453,12 +458,12 @@ static int mirror_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *er
 	struct mirror_set *ms = ti->private;
 	struct mirror_io *io;
 
-	if (op_is_write(bio_op(bio)) || bio->bi_opf & REQ_PREFLUSH)
+	if (writes(bio))
 		return DM_ENDIO_DONE;
 	io = io_of(bio);
-	if (io->leg >= ms->nr_legs) /* it never went to one */
+	if (!io->leg) /* it never went to one */
 		return DM_ENDIO_DONE;
-	atomic_dec(&ms->legs[io->leg].reads);
+	atomic_dec(&io->leg->reads);
 	return likely(!*error && !io->failed) ? DM_ENDIO_DONE : mirror_end_read(ms, bio, error);
 }
 
@@ -632,7 +637,8 @@ static int mirror_message(struct dm_target *ti, unsigned int argc, char **argv, 
 		       atomic64_read(&ms->marks), atomic64_read(&ms->clears),
 		       atomic64_read(&ms->regions_copied), atomic64_read(&ms->regions_repaired),
 		       atomic_read(&ms->entries), atomic64_read(&ms->missed_count),
-		       atomic_read(&ms->copies), ms->primary, ms->preferred,
+		       atomic_read(&ms->copies), ms->primary,
+		       ms->preferred ? (int)(ms->preferred - ms->legs) : -1,
 		       (unsigned long long)ms->rate_kib, ms->agreed.epoch);
 		return 1;
 	}
@@ -668,7 +674,7 @@ static int mirror_message(struct dm_target *ti, unsigned int argc, char **argv, 
 	} else if (argc == 2 && !strcasecmp(argv[0], "prefer")) {
 		leg = find_leg(ms, argv[1]);
 		if (leg || !strcasecmp(argv[1], "none")) {
-			WRITE_ONCE(ms->preferred, leg ? leg - ms->legs : -1);
+			legs_prefer(ms, leg);
 			return 0;
 		}
 	} else if (argc == 4 && !strcasecmp(argv[0], "paths")) {

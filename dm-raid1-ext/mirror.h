@@ -41,8 +41,14 @@
 
 #define MIRROR_MAX_LEGS (DM_KCOPYD_MAX_REGIONS + 1)
 #define MIRROR_MAX_PATHS 65536
-#define LEG_BURDEN 16U /* of a leg with all its paths */
 #define MIRROR_POOL 64 /* regions and clones that are there when memory is not */
+
+/* What each read on a leg weighs; the most of them on the heaviest still fit in 64 bits. */
+#define LEG_PREFERRED (-(1LL << 20)) /* less than no read elsewhere */
+#define LEG_BURDEN 16		     /* all its paths are there; with fewer so many times more: */
+#define LEG_BURDEN_MAX 64U
+#define LEG_CUT_OFF (1LL << 30) /* no path is left: more than any number of reads elsewhere */
+#define LEG_FAILED (1LL << 46)	/* likewise; yet what is in sync is good there, too */
 
 /* Why a leg is not healthy; the status letter of the worst one is shown. */
 enum leg_error {
@@ -57,11 +63,12 @@ struct leg {
 	struct dm_dev *dev;
 	sector_t start; /* on the device */
 	unsigned long error_types;
-	atomic_t errors;      /* 0: healthy */
-	atomic_t reads;	      /* in flight */
-	sector_t next;	      /* where the last read ended: a sequential run stays on its leg */
-	unsigned int burden;  /* weight of a read: more where paths are lost; 0: none is left */
-	atomic_t read_errors; /* that were borne (repair.c), */
+	atomic_t errors;       /* 0: healthy */
+	atomic_t reads;	       /* in flight */
+	sector_t next;	       /* where the last read ended: a sequential run stays on its leg */
+	s64 burden;	       /* what a read more weighs there */
+	unsigned int by_paths; /* the same, if only its paths are looked at */
+	atomic_t read_errors;  /* that were borne (repair.c), */
 	unsigned long errors_since; /* jiffies */
 } ____cacheline_aligned_in_smp;
 
@@ -153,8 +160,9 @@ struct mirror_set {
 	bool in_sync; /* every region is, on every healthy leg */
 	bool leg_failed, log_failed;
 	atomic_t suspended;
-	unsigned int primary; /* index of the leg that regions not in sync are read from */
-	int preferred;	      /* leg for reads, -1: none */
+	unsigned int primary;  /* index of the leg that regions not in sync are read from */
+	struct leg *preferred; /* for reads; NULL: none */
+	spinlock_t burdens;
 
 	struct dm_kcopyd_client *kcopyd;
 	atomic_t copies; /* under way */
@@ -191,14 +199,13 @@ struct mirror_set {
 /* Travels with each bio (dm_per_bio_data). */
 struct mirror_io {
 	struct region_entry *region; /* the write is counted there */
+	struct leg *leg;	     /* of a read; NULL: it is not at one */
 	struct bvec_iter iter;	     /* of a read, to try it again: before it went to a leg */
 	unsigned short flags;
-	int remaining;
 	atomic_t left;
 	unsigned long failed, sent; /* bits of legs */
 	u64 word;		    /* legs_word when it was sent */
 	u32 lapse;		    /* of the write lease, likewise */
-	u8 leg;			    /* of a read */
 	bool primary_only;
 	blk_status_t status;
 };
@@ -335,6 +342,8 @@ void leg_fail(struct leg *leg, enum leg_error why);
 void legs_reset(struct mirror_set *ms, unsigned long legs);
 /* Somebody says how many of the paths to it are left; of 0: it has none to lose. */
 void leg_paths(struct leg *leg, unsigned int usable, unsigned int total);
+/* Reads go there while it is well; NULL: to all of them. */
+void legs_prefer(struct mirror_set *ms, struct leg *leg);
 bool legs_healthy(struct mirror_set *ms);
 char leg_letter(struct leg *leg);
 

@@ -2,77 +2,56 @@
 /*
  * Reads. A region that is in sync may be read from any leg: the preferred one, the one on which a
  * sequential run is, else the one with the fewest reads in flight. A leg that has lost paths gets
- * fewer, one to which no path is left none while there is another. A region that is not in sync is
- * read from the primary alone. A read that fails is tried on the other legs, and what the leg could
- * not read is rewritten there (repair.c).
+ * fewer, one to which no path is left none while there is another, and one that failed none while
+ * there is any other; all that is in its burden (legs.c). A region that is not in sync is read from
+ * the primary alone. A read that fails is tried on the other legs, and what the leg could not read
+ * is rewritten there (repair.c).
  */
 #include "mirror.h"
 
 /* A sequential run leaves its leg when that has so many more reads in flight than another. */
-#define RUN_SLACK 4
+#define RUN_SLACK (4 * LEG_BURDEN)
 #define NEVER_USED_HZ (10 * HZ)
 
-/* One of these (bits). Inline, as every read comes here. */
+/* One of these (bits); NULL: there is none. Inline, as every read comes here. */
 static __always_inline struct leg *choose(struct mirror_set *ms, sector_t sector,
 					  unsigned long legs)
 {
-	struct leg *leg, *best = NULL, *run = NULL, *cut_off = NULL, *last = NULL;
-	int preferred = READ_ONCE(ms->preferred), best_load = INT_MAX, run_load = INT_MAX;
+	struct leg *leg, *best = NULL;
+	s64 least = S64_MAX;
 
-	if (preferred >= 0 && legs & BIT(preferred)) {
-		leg = &ms->legs[preferred];
-		if (leg_alive(leg) && READ_ONCE(leg->burden))
-			return leg;
-	}
 	for (leg = ms->legs; legs; leg++, legs >>= 1) {
-		int burden = READ_ONCE(leg->burden), load;
+		s64 load = ((u32)atomic_read(&leg->reads) + 1) * READ_ONCE(leg->burden);
 
 		if (!(legs & 1))
 			continue;
-		if (unlikely(!leg_alive(leg))) {
-			last = last ?: leg; /* what is in sync is good there, too */
-			continue;
-		}
-		if (unlikely(!burden)) {
-			cut_off = cut_off ?: leg;
-			continue;
-		}
-		load = (atomic_read(&leg->reads) + 1) * burden;
-		if (READ_ONCE(leg->next) == sector && load < run_load) {
-			run = leg;
-			run_load = load;
-		}
-		if (load < best_load) {
+		if (READ_ONCE(leg->next) == sector)
+			load -= RUN_SLACK;
+		if (load < least) {
 			best = leg;
-			best_load = load;
+			least = load;
 		}
 	}
-	if (run && run_load <= best_load + RUN_SLACK * (int)LEG_BURDEN)
-		return run;
-	return best ?: cut_off ?: last;
+	return best;
 }
 
-static void aim(struct mirror_set *ms, struct mirror_io *io, struct bio *bio, struct leg *leg)
+static __always_inline void aim(struct mirror_set *ms, struct mirror_io *io, struct bio *bio,
+				struct leg *leg)
 {
-	io->leg = leg - ms->legs;
+	io->leg = leg;
 	io->iter = bio->bi_iter;
 	io->flags = bio->bi_flags;
-	io->remaining = atomic_read(&bio->__bi_remaining);
 	atomic_inc(&leg->reads);
 	WRITE_ONCE(leg->next, bio_end_sector(bio));
-	bio_set_dev(bio, leg->dev->bdev);
 	bio->bi_iter.bi_sector = leg_sector(ms, leg, bio->bi_iter.bi_sector);
+	bio_set_dev(bio, leg->dev->bdev);
 }
 
-/* The leg that a read of the region may have; NULL: none. */
-static __always_inline struct leg *leg_for(struct mirror_set *ms, const struct mirror_io *io,
-					   const struct bio *bio, u64 word, bool in_sync)
+/* The leg that a region has that is not in sync; NULL: it failed. */
+static struct leg *only_leg(struct mirror_set *ms, const struct mirror_io *io, u64 word)
 {
-	struct leg *leg;
+	struct leg *leg = ms->cluster ? &ms->legs[word_primary(word)] : primary_leg(ms);
 
-	if (likely(in_sync))
-		return choose(ms, bio->bi_iter.bi_sector, word_readable(word) & ~io->failed);
-	leg = ms->cluster ? &ms->legs[word_primary(word)] : primary_leg(ms);
 	return leg_alive(leg) && !(io->failed & BIT(leg - ms->legs)) ? leg : NULL;
 }
 
@@ -84,7 +63,6 @@ int mirror_map_read(struct mirror_set *ms, struct bio *bio)
 	int in_sync;
 
 	io->failed = 0;
-	io->region = NULL;
 	if (ms->cluster && unlikely(!share_may_begin(ms))) {
 		if (bio->bi_opf & REQ_RAHEAD)
 			return DM_MAPIO_KILL;
@@ -92,10 +70,12 @@ int mirror_map_read(struct mirror_set *ms, struct bio *bio)
 		return DM_MAPIO_SUBMITTED;
 	}
 	in_sync = ms->log->type->in_sync(ms->log, region_of(ms, bio), 0);
-	if (in_sync < 0 && in_sync != -EWOULDBLOCK)
+	if (likely(in_sync > 0))
+		leg = choose(ms, bio->bi_iter.bi_sector, word_readable(word));
+	else if (in_sync == 0 || in_sync == -EWOULDBLOCK)
+		leg = only_leg(ms, io, word); /* whatever the log would answer, that may serve it */
+	else
 		return DM_MAPIO_KILL;
-	/* Whatever the log would answer, the primary may serve it. */
-	leg = leg_for(ms, io, bio, word, in_sync > 0);
 	if (unlikely(!leg)) {
 		if (in_sync != -EWOULDBLOCK || bio->bi_opf & REQ_RAHEAD)
 			return DM_MAPIO_KILL;
@@ -119,14 +99,14 @@ static void made_good(struct mirror_set *ms, struct mirror_io *io)
 {
 	u64 index = dm_target_offset(ms->ti, io->iter.bi_sector) >> ms->region_shift;
 
-	if (!repair_ask(ms, index, io->leg, io->failed))
+	if (!repair_ask(ms, index, io->leg - ms->legs, io->failed))
 		do_not_read(ms, io->failed);
 }
 
 int mirror_end_read(struct mirror_set *ms, struct bio *bio, blk_status_t *error)
 {
 	struct mirror_io *io = io_of(bio);
-	struct leg *leg = &ms->legs[io->leg];
+	struct leg *leg = io->leg;
 
 	if (!*error) {
 		made_good(ms, io);
@@ -135,13 +115,13 @@ int mirror_end_read(struct mirror_set *ms, struct bio *bio, blk_status_t *error)
 	if (*error == BLK_STS_NOTSUPP || bio->bi_opf & REQ_RAHEAD)
 		return DM_ENDIO_DONE;
 	DMERR_LIMIT("%s: a read failed, trying another leg", leg->dev->name);
-	io->failed |= BIT(io->leg);
+	io->failed |= BIT(leg - ms->legs);
 	if (!repair_bears(leg))
 		leg_fail(leg, LEG_READ_ERROR);
-	/* Also what a leg that splits bios has counted in it: it is to end once. */
+	/* Also what a leg that splits bios has counted in it: it came as a whole, and ends once. */
 	bio->bi_iter = io->iter;
 	bio->bi_flags = io->flags;
-	atomic_set(&bio->__bi_remaining, io->remaining);
+	atomic_set(&bio->__bi_remaining, 1);
 	bio->bi_status = BLK_STS_OK;
 	queue_for_worker(ms, &ms->reads, bio);
 	return DM_ENDIO_INCOMPLETE;
@@ -180,12 +160,13 @@ void mirror_queued_reads(struct mirror_set *ms, struct bio_list *reads)
 		u64 word = legs_word(ms);
 		struct leg *leg;
 
-		io->leg = MIRROR_MAX_LEGS;
+		io->leg = NULL;
 		if (wait_with_read(ms, bio))
 			continue;
-		leg = leg_for(ms, io, bio, word,
-			      ms->log->type->in_sync(ms->log, region_of(ms, bio), 1) == 1);
-
+		if (ms->log->type->in_sync(ms->log, region_of(ms, bio), 1) == 1)
+			leg = choose(ms, bio->bi_iter.bi_sector, word_readable(word) & ~io->failed);
+		else
+			leg = only_leg(ms, io, word);
 		if (!leg) {
 			DMERR_LIMIT("sector %llu cannot be read: no leg has it",
 				    (unsigned long long)bio->bi_iter.bi_sector);

@@ -15,6 +15,43 @@ sys.path.insert(0, __file__.rsplit("/", 2)[0])
 from lab import *  # noqa: F403 - a story speaks the lab's language
 
 
+def which_leg_is_read(node, mirror):
+    say("which leg is read")
+
+    def reads(command):
+        """Of each leg while the command runs."""
+        def counted():
+            return [int(node.run(f"cat /sys/block/$(basename $(readlink -f {mirror.lab.path(leg)}))/stat").split()[0]) for leg in mirror.legs]
+        before = counted()
+        node.run(command)
+        return [after - n for after, n in zip(counted(), before)]
+    at_random = f"fio --name=x --filename={mirror.path} --direct=1 --ioengine=libaio --rw=randread --bs=4k --iodepth=16 --size=8m --number_ios=1000"
+
+    def in_turn(first, count):
+        return f"dd if={mirror.path} of=/dev/null bs=64k iflag=direct skip={first} count={count} 2>&1"
+    found = reads(at_random)
+    expect(min(found) >= 100, f"a leg has next to nothing of 1,000 random reads: {found}")
+    node.throttle("leg0", 400000)
+    found = reads(at_random)
+    node.throttle("leg0", 0)
+    expect(0 < found[0] < min(found[1:]), f"a slow leg has as much as the others: {found}")
+    mirror.message("prefer 2")
+    expect(reads(in_turn(0, 1)) == [0, 0, 1], "the preferred leg is not read")
+    mirror.message("prefer none")
+    found = reads(in_turn(1, 50))
+    expect(found == [0, 0, 50], f"a sequential run leaves its leg: {found}")
+    mirror.message("prefer 1")
+    found = reads(at_random)
+    expect(found[0] == found[2] == 0, f"another leg than the preferred one is read: {found}")
+    mirror.message("fail 1")
+    found = reads(at_random)
+    expect(found[1] == 0 and found[0] and found[2], f"a leg that failed is read: {found}")
+    mirror.message("restore")
+    found = reads(at_random)
+    expect(found[1] and found[0] == found[2] == 0, f"the preferred leg is back and not read: {found}")
+    mirror.message("prefer none")
+
+
 def tell(lab):
     one = lab.node(1)
     one.use_our_mirror(idle_ms=1000)
@@ -94,6 +131,7 @@ def tell(lab):
     after = mirror.stats()
     expect(mirror.message("regions").strip() == "0:warm:0", f"regions in use: {mirror.message('regions')}")
     expect(after["marks"] == before["marks"] and after["warm_writes"] - before["warm_writes"] >= 99, f"{before} {after}")
+    which_leg_is_read(one, mirror)
     mirror.remove()
     one.run("rmmod dm_raid1_ext dm_log_cluster && modprobe -q dm-mirror; true")
     lab.target = "mirror"
