@@ -92,7 +92,6 @@ static void remember(struct mpath_bio *mb, struct bio *bio)
 	mb->bdev = bio->bi_bdev;
 	mb->opf = bio->bi_opf;
 	mb->flags = bio->bi_flags;
-	mb->remaining = atomic_read(&bio->__bi_remaining);
 }
 
 /* As if it had never been sent. */
@@ -102,7 +101,7 @@ static void restore(struct mpath_bio *mb, struct bio *bio)
 	bio->bi_bdev = mb->bdev;
 	bio->bi_opf = mb->opf;
 	bio->bi_flags = mb->flags;
-	atomic_set(&bio->__bi_remaining, mb->remaining);
+	atomic_set(&bio->__bi_remaining, 1); /* it came as a whole */
 	bio->bi_status = BLK_STS_OK;
 }
 

@@ -216,7 +216,6 @@ struct mpath_bio {
 	struct block_device *bdev;
 	blk_opf_t opf;
 	unsigned short flags;
-	int remaining;
 };
 
 extern struct workqueue_struct *mpath_wq, *mpath_handler_wq;
