@@ -25,23 +25,23 @@ def which_leg_is_read(node, mirror):
         before = counted()
         node.run(command)
         return [after - n for after, n in zip(counted(), before)]
-    at_random = f"fio --name=x --filename={mirror.path} --direct=1 --ioengine=libaio --rw=randread --bs=4k --iodepth=16 --size=8m --number_ios=500"
+    at_random = f"fio --name=x --filename={mirror.path} --direct=1 --ioengine=libaio --rw=randread --bs=4k --iodepth=16 --size=8m --number_ios=300"
 
     def in_turn(first, count):
         return f"dd if={mirror.path} of=/dev/null bs=64k iflag=direct skip={first} count={count} 2>&1"
     for leg in mirror.legs:  # so that reads are in flight, however slow the machine that asks for them
-        node.throttle(leg, MIB // 2)
+        node.throttle(leg, MIB // 8)
     found = reads(at_random)
-    expect(min(found) >= 50, f"a leg has next to nothing of 500 random reads: {found}")
-    node.throttle("leg0", MIB // 8)
+    expect(min(found) >= 30, f"a leg has next to nothing of 300 random reads: {found}")
+    node.throttle("leg0", MIB // 32)
     found = reads(at_random)
     expect(0 < found[0] < min(found[1:]), f"a slow leg has as much as the others: {found}")
     for leg in mirror.legs:
         node.throttle(leg, 0)
     mirror.message("prefer 2")
-    expect(reads(in_turn(0, 1)) == [0, 0, 1], "the preferred leg is not read")
+    expect(reads(in_turn(200, 1)) == [0, 0, 1], "the preferred leg is not read")
     mirror.message("prefer none")
-    found = reads(in_turn(1, 50))
+    found = reads(in_turn(201, 50))  # where no other leg has read: it would be a run there, too
     expect(found == [0, 0, 50], f"a sequential run leaves its leg: {found}")
     mirror.message("prefer 1")
     found = reads(at_random)
@@ -60,10 +60,10 @@ def tell(lab):
     one.use_our_mirror(idle_ms=1000)
     lab.fill("leg0")
     mirror = LocalMirror(lab, legs=("leg0", "leg1", "leg2"))
-    one.throttle("leg2", MIB // 2 if DEBUG_KERNEL else 2 * MIB)
+    one.throttle("leg2", MIB // 4 if DEBUG_KERNEL else 2 * MIB)
     mirror.create()
     wait_for("several regions to be copied at once", lambda: mirror.stats()["copying"] > 1)
-    load = one.load("write", mirror.path, seconds=10, depth=8, span_mib=32, verify=True)
+    load = one.load("write", mirror.path, seconds=40 if DEBUG_KERNEL else 10, depth=8, span_mib=32, verify=True)
     wait_for("copying to give way", lambda: all(mirror.stats()["copying"] <= 1 for _ in range(10)))
     expect(not mirror.in_sync(), "the copy was over too soon: it shows nothing")
     one.expect(load(), "writes during the first copy")
