@@ -44,7 +44,7 @@
 #define MIRROR_POOL 64 /* regions and clones that are there when memory is not */
 
 /* What each read on a leg weighs; the most of them on the heaviest still fit in 64 bits. */
-#define LEG_PREFERRED (-(1LL << 20)) /* less than no read elsewhere */
+#define LEG_PREFERRED (-(1LL << 20)) /* less than a leg weighs that has no read */
 #define LEG_BURDEN 16		     /* all its paths are there; with fewer so many times more: */
 #define LEG_BURDEN_MAX 64U
 #define LEG_CUT_OFF (1LL << 30) /* no path is left: more than any number of reads elsewhere */

@@ -437,6 +437,10 @@ class Node:
         """So many in sysfs; their names, in the order of where they are."""
         return wait_for(what, lambda: (found := self.run(f"ls -d {pattern} 2>/dev/null; true").split()) and len(found) == count and [f.rsplit("/", 1)[1] for f in found])
 
+    def reads_of(self, path):
+        """How many reads a block device has had, as its node counts them."""
+        return int(self.run(f"cat /sys/block/$(basename $(readlink -f {path}))/stat").split()[0])
+
     def use_guest_packages(self):
         """What tests/install-deps.sh keeps from the host: multipath-tools, open-iscsi, libvirt."""
         self.run(f"tar -C {BUILD}/lab/guest -cf - . | tar -C / --keep-directory-symlink -xf - && ldconfig && udevadm control --reload")

@@ -21,7 +21,7 @@ def which_leg_is_read(node, mirror):
     def reads(command):
         """Of each leg while the command runs."""
         def counted():
-            return [int(node.run(f"cat /sys/block/$(basename $(readlink -f {mirror.lab.path(leg)}))/stat").split()[0]) for leg in mirror.legs]
+            return [node.reads_of(mirror.lab.path(leg)) for leg in mirror.legs]
         before = counted()
         node.run(command)
         return [after - n for after, n in zip(counted(), before)]

@@ -38,7 +38,7 @@ def tell(lab):
         return text in open(f"{one.folder}/clogd.1.log").read()
 
     def reads_below():
-        return int(one.run("cat /sys/block/$(basename $(readlink -f /dev/mapper/below))/stat").split()[0])
+        return one.reads_of("/dev/mapper/below")
 
     say("how many paths there are")
     wait_for("both to be seen", lambda: paths() == (2, 2))
