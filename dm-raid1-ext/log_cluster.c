@@ -17,6 +17,9 @@
 #include "selftest.h"
 #include "../proto/channel.h"
 
+#define CREATE_TRACE_POINTS
+#include "trace_log.h"
+
 #define DM_MSG_PREFIX "log-cluster"
 #define GROUPED_PATIENCE (2 * HZ) /* paths come and go also where the daemon hangs */
 #define LOCK_BREATH 4096	  /* regions after which the lock is let go for a moment */
@@ -322,6 +325,11 @@ static void take_range(struct cluster_log *l, unsigned int type, const struct cl
 		channel_poke(l);
 }
 
+/* By the frame's type, from CLOG_SYNCED on. */
+static const char *const said_of_regions[] = {
+	"synced", "unsynced", "close", "marked", NULL, "told"
+};
+
 static bool range_fits(const struct cluster_log *l, const struct clog_range *range)
 {
 	return range->count && range->start < l->picture.regions &&
@@ -348,8 +356,11 @@ int log_take(struct cluster_log *l, const struct clog_frame *f, const void *item
 		spin_lock_irqsave(&l->lock, flags);
 		/* A renewal is no news. */
 		news = !cluster_log_may_write(l) || !(f->value & CLOG_STATE_ACTIVE) ||
-		       l->primary_only != !!(f->value & CLOG_STATE_PRIMARY_ONLY);
+		       l->primary_only != !!(f->value & CLOG_STATE_PRIMARY_ONLY) ||
+		       l->log_failed != !!(f->value & CLOG_STATE_LOG_FAILED);
 		take_state(l, f);
+		if (news)
+			trace_cluster_log_state(l, f->serial);
 		spin_unlock_irqrestore(&l->lock, flags);
 		break;
 	case CLOG_LEGS:
@@ -371,8 +382,11 @@ int log_take(struct cluster_log *l, const struct clog_frame *f, const void *item
 		for (i = 0; i < f->count; i++)
 			if (!range_fits(l, &range[i]))
 				return -EINVAL;
-		for (i = 0; i < f->count; i++)
+		for (i = 0; i < f->count; i++) {
+			trace_cluster_log_regions(l, said_of_regions[f->type - CLOG_SYNCED],
+						  range[i].start, range[i].count);
 			take_range(l, f->type, &range[i]);
+		}
 		break;
 	default:
 		return -EINVAL;

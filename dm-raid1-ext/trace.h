@@ -17,15 +17,15 @@ TRACE_EVENT(mirror_region,
 	TP_STRUCT__entry(
 		__field(dev_t, dev)
 		__field(u64, region)
-		__field(const char *, from)
-		__field(const char *, to)
+		__array(char, from, 12)
+		__array(char, to, 12)
 		__field(unsigned int, pending)
 	),
 	TP_fast_assign(
 		__entry->dev = dev;
 		__entry->region = region;
-		__entry->from = from;
-		__entry->to = to;
+		strscpy(__entry->from, from, sizeof(__entry->from));
+		strscpy(__entry->to, to, sizeof(__entry->to));
 		__entry->pending = pending;
 	),
 	TP_printk("%u:%u region %llu %s -> %s, %u writes in flight", MAJOR(__entry->dev),

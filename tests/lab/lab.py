@@ -427,6 +427,12 @@ class Node:
             if f"{module}: self-tests passed" not in self.run("dmesg"):
                 raise LabError(f"node {self.number}: {module} has not passed its self-tests")
 
+    def trace(self, *systems):
+        """Tracepoints of these modules, from now on; the returned function tells which have been hit."""
+        tracing = "/sys/kernel/debug/tracing"
+        self.run(" && ".join(f"echo 1 > {tracing}/events/{system}/enable" for system in systems))
+        return lambda: set(re.findall(r" (\w+): ", self.run(f"cat {tracing}/trace")))
+
     def scsi_disks(self, count, options):
         """Disks in memory (scsi_debug); their names."""
         load = f"insmod {DEBUG_KERNEL}/linux/drivers/scsi/scsi_debug.ko" if DEBUG_KERNEL else "modprobe sd_mod && modprobe scsi_debug"

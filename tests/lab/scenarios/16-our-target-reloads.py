@@ -7,7 +7,7 @@
      leg0, leg1, log
 
 Under load the mirror is suspended and resumed, its table is reloaded, also with a leg failed and its writes held, and it grows. Then it is created
-and removed again and again. No write fails, the module cannot be removed while it is in use, and wrong tables are refused with a reason. In a debug
+and removed again and again; one has nine legs. No write fails, the module cannot be removed while it is in use, and wrong tables are refused with a reason. In a debug
 kernel memory runs out now and then, too: a table is refused then, and writes go on.
 """
 import sys
@@ -32,6 +32,21 @@ def without_memory(lab, *mirrors):
     one.expect(load(), "writes while allocations fail")
     one.run("echo 0 > /sys/kernel/debug/failslab/probability")
     mirror.remove()
+
+
+def nine_legs(lab):
+    one = lab.node(1)
+    size = 2 * MIB
+    slices = [(f"leg{i % 2}", i // 2 * size) for i in range(9)]
+    one.run(f"dmsetup create nine --table '0 {size // 512} {lab.target} core 1 1024 9 {' '.join(f'{lab.path(disk)} {start // 512}' for disk, start in slices)}'")
+    wait_for("nine legs in sync", lambda: "4/4" in one.run("dmsetup status nine"))
+    one.run("dd if=/dev/urandom of=/dev/mapper/nine bs=64k seek=5 count=20 oflag=direct 2>&1; dmsetup remove --retry nine")
+    contents = set()
+    for disk, start in slices:
+        with open(lab.disks[disk], "rb") as f:
+            f.seek(start)
+            contents.add(f.read(size))
+    expect(len(contents) == 1 and any(contents.pop()), "the nine legs differ")
 
 
 def tell(lab):
@@ -82,10 +97,13 @@ def tell(lab):
     one.run(f"for i in $(seq {3 if DEBUG_KERNEL else 25}); do dmsetup create m0 --table '{mirror.table()}' && {write % ('m0', 'm0')} && "
             f"dmsetup create m1 --table '{core.table()}' && {write % ('m1', 'm1')} || exit 1; done", timeout=600)
 
+    say("nine legs")
+    nine_legs(lab)
     if DEBUG_KERNEL:
         without_memory(lab, mirror, core)
     legs = f"2 {lab.path('leg0')} 0 {lab.path('leg1')} 0"
     for table, reason in ((f"core 2 1000 nosync {legs}", "Error creating mirror dirty log"), (f"core 2 1024 nosync 1 {lab.path('leg0')} 0", "Invalid number of mirrors"),
+                          (f"core 2 1024 nosync 10 {legs} {legs} {legs} {legs} {legs}", "Invalid number of mirrors"),
                           (f"core 2 1024 nosync 2 {lab.path('leg0')} 0", "Too few mirror arguments"), (f"core 2 1024 nosync {legs} 1 fly", "Unrecognised feature requested"),
                           (f"core 2 1024 nosync {legs} 1 keep_log", "keep_log feature requires the handle_errors feature"), (f"core 9 1024 {legs}", "Insufficient mirror log arguments"),
                           (f"core 2 1024 nosync 2 {lab.path('leg0')} 0 {lab.path('leg0')} 512", "Two legs are on the same sectors"), (f"core 2 1024 nosync 2 /dev/nothing 0 {lab.path('leg1')} 0", "Device lookup failure"),

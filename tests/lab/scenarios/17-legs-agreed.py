@@ -8,8 +8,8 @@
 
 The first leg, which is the primary, fails for all under load: every node moves to the other one, no write fails or is lost. All lose
 power: the leg that was away is still away. It returns, and only what it missed is copied. Regions that differ are found and repaired. Then
-a leg fails for one node alone: that costs the others nothing, and its writes go on when its path is well again. Then both fail in turn, and
-one is away while the mirror is closed.
+a leg fails for one node alone: that costs the others nothing, and its writes go on when its path is well again. Then both fail in turn; one fails for
+one node alone, whose word is enough (--leg-failure any); and one is away while the mirror is closed.
 """
 import os
 import sys
@@ -35,6 +35,7 @@ def tell(lab):
     lab.start_cluster(options="--dead-wait-ms 300")
     one, two, three = lab.nodes
     mirror = Mirror(lab, extra="nosync")
+    traced = two.trace("dm_raid1_ext", "dm_log_cluster")
     mirror.create()
     mirror.wait_sync()
     agreed(lab, mirror, "alive", "alive")
@@ -52,6 +53,8 @@ def tell(lab):
     for node in lab.nodes:
         if letters(node, mirror) != "DA":
             raise LabError(f"node {node.number} shows {letters(node, mirror)}")
+    missing = {"mirror_region", "mirror_legs", "mirror_leg_failed", "cluster_log_state", "cluster_log_regions"} - traced()
+    expect(not missing, f"tracepoints that were not hit: {missing}")
 
     say("everybody loses power, with the first leg away")
     for node in lab.nodes:
@@ -112,9 +115,24 @@ def tell(lab):
         mirror.wait_sync()
     mirror.check_legs()
 
+    say("the second leg fails for node 1 alone, whose word is enough")
+    one.kill_clogd()
+    one.start_clogd("--dead-wait-ms 300 --leg-failure any")
+    agreed(lab, mirror, "alive", "alive")
+    load = one.load("write", mirror.path, seconds=8, from_mib=0, span_mib=8, stride=8, verify=True, base=6 << 32)
+    time.sleep(1)
+    lab.fail_disk("leg1", one)
+    agreed(lab, mirror, "alive", "away")
+    lab.restore_disk("leg1", one)
+    mirror.message("restore", one)
+    agreed(lab, mirror, "alive", "alive")
+    one.expect(load(), "node 1's writes")
+    mirror.wait_sync()
+    mirror.check_legs()
+
     say("a leg is away while the mirror is closed and opened")
     lab.fail_disk("leg1")
-    one.expect(one.load("write", mirror.path, seconds=3, from_mib=0, span_mib=2, verify=True, base=6 << 32)(), "writes")
+    one.expect(one.load("write", mirror.path, seconds=3, from_mib=0, span_mib=2, verify=True, base=7 << 32)(), "writes")
     agreed(lab, mirror, "alive", "away")
     mirror.remove()
     lab.restore_disk("leg1")
