@@ -6,7 +6,8 @@
        \\      |      /
      leg0, leg1 (256 MiB), log, raw, large0, large1 (cluster MD has these)
 
-    counted     a machine whose clock counts the instructions that it executes: what the multipath target's own code costs
+    two         a machine with two processors
+    counted     a machine whose clock counts the instructions that it executes: what the targets' own code costs
 """
 import json
 import os
@@ -41,10 +42,10 @@ def at_most(name, value, target, unit):
     result(name, round(value, 3) if isinstance(value, float) else value, unit, f"at most {target}", value <= target)
 
 
-def fio_job(node, path, depth, offset="0", size="200m", rw="randwrite", bs="4k", seconds=SECONDS, before=1):
-    """Started; the returned function gives what fio says of its reads or writes."""
+def fio_job(node, path, depth, offset="0", size="200m", rw="randwrite", bs="4k", seconds=SECONDS, before=1, jobs=1):
+    """Started; the returned function gives what fio says of its reads or writes. `jobs`: that many at once, of that depth each."""
     wait = node.background(f"fio --name=x --filename={path} --direct=1 --ioengine=libaio --rw={rw} --bs={bs} --iodepth={depth} --offset={offset} --size={size} "
-                           f"--runtime={seconds * 1000:.0f}ms --time_based --ramp_time={before * 1000:.0f}ms --output-format=json --norandommap --randrepeat=0", 180)
+                           f"--runtime={seconds * 1000:.0f}ms --time_based --ramp_time={before * 1000:.0f}ms --output-format=json --norandommap --randrepeat=0 --numjobs={jobs} --group_reporting", 180)
 
     def job():
         status, out = wait()
@@ -284,6 +285,32 @@ def target(lab):
     kernel_memory(lab)
     for n in lab.nodes:
         n.run("rmmod dm_raid1_ext; true")
+
+
+def two_processors(lab):
+    """Our target beside the stock one where the stock one's worker has a processor of its own. Writes are to regions that are marked."""
+    node = lab.node(1)
+    node.use_our_mirror(target_name="mirror-ext")
+    node.run("modprobe dm-mirror")
+    legs = f"{REGION // 512} nosync 2 {lab.path('leg0')} 0 {lab.path('leg1')} 0 1 handle_errors"
+    tables = {"stock": f"mirror core 2 {legs}", "ours": f"mirror-ext core 2 {legs}"}
+    contest = Contest({"raw": lab.path("raw")} | {name: f"/dev/mapper/{name}" for name in tables})
+    size = lab.sizes["leg0"]
+    for name, table in tables.items():
+        node.run(f"dmsetup create {name} --table '0 {size // 512} {table}'")
+        node.run(f"dd if=/dev/zero of=/dev/mapper/{name} bs={REGION} count={size // REGION} oflag=direct 2>&1")  # so that every region is marked
+    work = [(name, 1, *job) for name, *job in WORK] + [(f"4 KiB random writes, {jobs} writers, depth {16 // jobs} each", jobs, 16 // jobs, "randwrite", "4k") for jobs in (2, 4)]
+    for n in range(ROUNDS):
+        say(f"two_processors, round {n + 1} of {ROUNDS}")
+        for name, jobs, depth, rw, bs in work:
+            contest.round(name, lambda path, jobs=jobs, depth=depth, rw=rw, bs=bs: fio(node, path, depth, rw=rw, bs=bs, jobs=jobs)())
+    for name, _, _, rw, bs in work:
+        say(f"{name}: {', '.join(f'{what} {contest.median(what, name):.0f}' for what in contest.where)} IOPS")
+        at_least(f"{name}, two processors: our target against the stock one, `core` log", contest.ratio("ours", "stock", name), against_stock(rw, bs))
+        result(f"{name}, two processors: the raw disk against the stock target", round(contest.ratio("raw", "stock", name), 3), "of it", "-", None)
+    for name in tables:
+        node.run(f"dmsetup remove --retry {name}")
+    node.run("rmmod dm_raid1_ext")
 
 
 def plot(shares):
@@ -816,16 +843,19 @@ def mirror_cost(lab):
     node.run("rmmod dm_raid1_ext scsi_debug")
 
 
-PARTS = (counts, first_copy, large_copy, writes, deaths, large, target, failures, many_paths, trouble)
-COUNTED = (paths, slow_path, path_fails, mirror_cost)
-ALL = [part.__name__ for part in PARTS + COUNTED]
+# On which machines: the parts, and what the lab is told.
+LABS = (((counts, first_copy, large_copy, writes, deaths, large, target, failures, many_paths, trouble),
+         {"disks": {"leg0": 256 * MIB, "leg1": 256 * MIB, "log": 16 * MIB, "raw": 256 * MIB, "large0": 768 * MIB, "large1": 768 * MIB}, "name": "bench", "transport": "knet"}),
+        ((two_processors,), {"nodes": 1, "cpus": 2, "disks": {"leg0": 256 * MIB, "leg1": 256 * MIB, "raw": 256 * MIB}, "name": "bench-two"}),
+        ((paths, slow_path, path_fails, mirror_cost), {"nodes": 1, "disks": {"leg0": MIB}, "name": "bench-counted", "counted": True}))
+ALL = [part.__name__ for parts, _ in LABS for part in parts]
 asked = os.environ["ONLY"].split(",") if "ONLY" in os.environ else ALL
 if set(asked) - set(ALL):
     sys.exit(f"ONLY: there is no part {', '.join(sorted(set(asked) - set(ALL)))}; there are {', '.join(ALL)}")
 
 
 def tell(lab, parts):
-    if not lab.counted:
+    if lab.count > 1:
         lab.start_cluster()
     for part in parts:
         say(f"--- {part.__name__}")
@@ -844,9 +874,7 @@ def write_results():
 
 
 os.makedirs(os.path.join(BUILD, "bench"), exist_ok=True)
-for all_of_them, options in ((PARTS, {"disks": {"leg0": 256 * MIB, "leg1": 256 * MIB, "log": 16 * MIB, "raw": 256 * MIB, "large0": 768 * MIB, "large1": 768 * MIB},
-                                      "name": "bench", "transport": "knet"}),
-                             (COUNTED, {"nodes": 1, "disks": {"leg0": MIB}, "name": "bench-counted", "counted": True})):
+for all_of_them, options in LABS:
     wanted = [part for part in all_of_them if part.__name__ in asked]
     if wanted:
         story(lambda lab, parts=wanted: tell(lab, parts), **options)
