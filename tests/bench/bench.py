@@ -288,29 +288,34 @@ def target(lab):
 
 
 def two_processors(lab):
-    """Our target beside the stock one where the stock one's worker has a processor of its own. Writes are to regions that are marked."""
+    """Our target beside the stock one where the stock one's worker has a processor of its own: with virtual disks, which cost an emulated processor more than either target, and with
+    disks that take no time (null_blk). Writes are to regions that are marked."""
     node = lab.node(1)
     node.use_our_mirror(target_name="mirror-ext")
-    node.run("modprobe dm-mirror")
-    legs = f"{REGION // 512} nosync 2 {lab.path('leg0')} 0 {lab.path('leg1')} 0 1 handle_errors"
+    node.run("modprobe dm-mirror; modprobe null_blk nr_devices=3 gb=1 bs=512 submit_queues=2")
+    beside_stock(node, lab.sizes["leg0"], "two processors", [lab.path(disk) for disk in ("leg0", "leg1", "raw")])
+    beside_stock(node, lab.sizes["leg0"], "two processors, disks that take no time", [f"/dev/nullb{i}" for i in range(3)])
+    node.run("rmmod dm_raid1_ext null_blk")
+
+
+def beside_stock(node, size, where, disks):
+    legs = f"{REGION // 512} nosync 2 {disks[0]} 0 {disks[1]} 0 1 handle_errors"
     tables = {"stock": f"mirror core 2 {legs}", "ours": f"mirror-ext core 2 {legs}"}
-    contest = Contest({"raw": lab.path("raw")} | {name: f"/dev/mapper/{name}" for name in tables})
-    size = lab.sizes["leg0"]
+    contest = Contest({"raw": disks[2]} | {name: f"/dev/mapper/{name}" for name in tables})
     for name, table in tables.items():
         node.run(f"dmsetup create {name} --table '0 {size // 512} {table}'")
         node.run(f"dd if=/dev/zero of=/dev/mapper/{name} bs={REGION} count={size // REGION} oflag=direct 2>&1")  # so that every region is marked
     work = [(name, 1, *job) for name, *job in WORK] + [(f"4 KiB random writes, {jobs} writers, depth {16 // jobs} each", jobs, 16 // jobs, "randwrite", "4k") for jobs in (2, 4)]
     for n in range(ROUNDS):
-        say(f"two_processors, round {n + 1} of {ROUNDS}")
+        say(f"{where}, round {n + 1} of {ROUNDS}")
         for name, jobs, depth, rw, bs in work:
             contest.round(name, lambda path, jobs=jobs, depth=depth, rw=rw, bs=bs: fio(node, path, depth, rw=rw, bs=bs, jobs=jobs)())
     for name, _, _, rw, bs in work:
         say(f"{name}: {', '.join(f'{what} {contest.median(what, name):.0f}' for what in contest.where)} IOPS")
-        at_least(f"{name}, two processors: our target against the stock one, `core` log", contest.ratio("ours", "stock", name), against_stock(rw, bs))
-        result(f"{name}, two processors: the raw disk against the stock target", round(contest.ratio("raw", "stock", name), 3), "of it", "-", None)
+        at_least(f"{name}, {where}: our target against the stock one, `core` log", contest.ratio("ours", "stock", name), against_stock(rw, bs))
+        result(f"{name}, {where}: the raw disk against the stock target", round(contest.ratio("raw", "stock", name), 3), "of it", "-", None)
     for name in tables:
         node.run(f"dmsetup remove --retry {name}")
-    node.run("rmmod dm_raid1_ext")
 
 
 def plot(shares):
