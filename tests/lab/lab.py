@@ -32,6 +32,8 @@ REGION = 512 << 10
 DEBUG_KERNEL = os.environ.get("CLOGD_LAB_DEBUG")  # folder with bzImage and release, made by tests/check-debug.sh
 TURN = os.environ.get("CLOGD_LAB_TURN")  # a lock file: labs that share it boot side by side, but tell one after the other
 SLOW = float(os.environ.get("CLOGD_LAB_PATIENCE", "1"))  # multiplies every limit of patience; none of them is an assertion
+# What a kernel says when something is wrong with it.
+REPORTS = re.compile(r"BUG:|WARNING:|KASAN|INFO: (possible|inconsistent|suspicious|task)|sleeping function|ODEBUG|Oops|general protection fault|refcount_t")
 # Of every machine: the root's, the disks', the network's, device-mapper's.
 MODULES = "9pnet_virtio", "9p", "overlay", "virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "configfs", "dm-mod", "dm-mirror", "dm-log-userspace"
 
@@ -216,7 +218,7 @@ class Node:
                    "-kernel", self.lab.image, "-initrd", self.lab.ramfs,
                    # no_timer_check: a machine that waits for its turn may miss the ticks that the kernel counts at its start. The rest is speed; and memory that
                    # is not cleared for us hides less.
-                   "-append", f"console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off no_timer_check init_on_alloc=0 cryptomgr.notests audit=0 apparmor=0 lab.lab={HERE} lab.node={self.number}",
+                   "-append", f"console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off no_timer_check log_buf_len=4M init_on_alloc=0 cryptomgr.notests audit=0 apparmor=0 lab.lab={HERE} lab.node={self.number}",
                    "-display", "none", "-no-reboot", "-monitor", "none", "-vga", "none",
                    *(x for f in serial for x in ("-serial", f"file:{f}")),
                    "-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
@@ -426,6 +428,12 @@ class Node:
         for module in modules if DEBUG_KERNEL else ():
             if f"{module}: self-tests passed" not in self.run("dmesg"):
                 raise LabError(f"node {self.number}: {module} has not passed its self-tests")
+
+    def reports(self):
+        """What its kernel has complained about since it booted, whatever was cleared from dmesg."""
+        log = self.run("dd if=/dev/kmsg iflag=nonblock bs=8k status=none 2> /dev/null; true")
+        expect("Linux version" in log, f"node {self.number}: the kernel's log has lost its beginning")
+        return [line for line in log.splitlines() if REPORTS.search(line)]
 
     def trace(self, *systems):
         """Tracepoints of these modules, from now on; the returned function tells which have been hit."""
@@ -750,7 +758,7 @@ class Lab:
             n.run("echo scan > /sys/kernel/debug/kmemleak; sleep 6; echo scan > /sys/kernel/debug/kmemleak", timeout=300)
             # SLUB itself forgets the name of a cache if there is no memory for its entry in sysfs.
             leaks = "".join(leak for leak in n.run("cat /sys/kernel/debug/kmemleak", timeout=300).split("unreferenced object") if "sysfs_slab_add" not in leak)
-            reports = [line for line in n.run("dmesg").splitlines() if re.search(r"BUG:|WARNING:|KASAN|INFO: (possible|inconsistent|suspicious|task)|sleeping function|ODEBUG", line)]
+            reports = n.reports()
             if reports or re.search(r"mirror_|cluster_|channel_|regions_|dm_raid1_ext|dm_log_cluster|dm_mpath", leaks):
                 raise LabError(f"node {n.number}: the debug kernel reports: {reports[:10]} {leaks[:2000]}")
             say(f"node {n.number}: the debug kernel has nothing to report")
