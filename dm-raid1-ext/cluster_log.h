@@ -24,6 +24,14 @@
 #include "grouping.h"
 #include "picture.h"
 
+#define CLUSTER_REPAIRS 8 /* that one log asks for at once */
+
+/* A region that these legs (bits) cannot be read in. */
+struct cluster_repair {
+	u32 region, bad;
+	bool told;
+};
+
 enum control_state { CONTROL_NONE, CONTROL_QUEUED, CONTROL_ASKED, CONTROL_ANSWERED };
 
 struct cluster_log {
@@ -60,6 +68,8 @@ struct cluster_log {
 	u32 legs_failed, legs_forced, legs_restore, legs_retry; /* bits */
 	u32 failed_told;					/* of legs_failed */
 	bool was_active;					/* since it was resumed */
+	struct cluster_repair repairs[CLUSTER_REPAIRS];
+	unsigned int nr_repairs;
 
 	bool grouped; /* it is of an array's groups: */
 	struct grouping grouping;
@@ -111,6 +121,13 @@ void cluster_log_clear(struct cluster_log *l, u64 region);
 void cluster_log_want(struct cluster_log *l, u64 region);
 /* It loses its sync, for all nodes, as soon as the daemon has heard. */
 void cluster_log_lose(struct cluster_log *l, u64 region);
+
+/*
+ * These legs (bits) cannot be read somewhere in the region, which is in sync; the cluster is to
+ * rewrite it there from one that can. Asked until the daemon has seen to it. False: it is asked for
+ * already, or too much of it.
+ */
+bool cluster_log_repair(struct cluster_log *l, u64 region, u32 bad);
 
 /* Of copying, by all nodes together; 0: as fast as it goes. */
 void cluster_log_rate(struct cluster_log *l, u32 kib_per_s);

@@ -138,6 +138,29 @@ void cluster_log_lose(struct cluster_log *l, u64 region)
 }
 EXPORT_SYMBOL_GPL(cluster_log_lose);
 
+bool cluster_log_repair(struct cluster_log *l, u64 region, u32 bad)
+{
+	bool fresh = false;
+	unsigned long flags;
+	unsigned int i = 0;
+
+	spin_lock_irqsave(&l->lock, flags);
+	while (i < l->nr_repairs && l->repairs[i].region != region)
+		i++;
+	if (i == l->nr_repairs && i < CLUSTER_REPAIRS) {
+		l->repairs[l->nr_repairs++] = (struct cluster_repair){ .region = region };
+		fresh = true;
+	}
+	if (i < l->nr_repairs && bad & ~l->repairs[i].bad) {
+		l->repairs[i].bad |= bad;
+		l->repairs[i].told = false;
+		channel_poke(l);
+	}
+	spin_unlock_irqrestore(&l->lock, flags);
+	return fresh;
+}
+EXPORT_SYMBOL_GPL(cluster_log_repair);
+
 enum cluster_mark cluster_log_marked(const struct cluster_log *l, u64 region)
 {
 	u8 f = READ_ONCE(l->picture.flags[region]);
@@ -292,6 +315,18 @@ static void take_retry(struct cluster_log *l, u32 legs)
 	spin_unlock_irqrestore(&l->lock, flags);
 }
 
+static void take_taken(struct cluster_log *l, u32 region)
+{
+	unsigned long flags;
+	unsigned int i;
+
+	spin_lock_irqsave(&l->lock, flags);
+	for (i = 0; i < l->nr_repairs; i++)
+		if (l->repairs[i].region == region)
+			l->repairs[i] = l->repairs[--l->nr_repairs];
+	spin_unlock_irqrestore(&l->lock, flags);
+}
+
 static bool take_group(struct cluster_log *l, const struct clog_frame *f)
 {
 	unsigned long flags;
@@ -374,6 +409,10 @@ int log_take(struct cluster_log *l, const struct clog_frame *f, const void *item
 		if (!take_group(l, f))
 			return -EINVAL;
 		break;
+	case CLOG_TAKEN:
+		take_taken(l, f->serial);
+		news = false;
+		break;
 	case CLOG_SYNCED:
 	case CLOG_UNSYNCED:
 	case CLOG_CLOSE:
@@ -406,6 +445,8 @@ void log_daemon_left(struct cluster_log *l)
 	unsigned long flags;
 
 	spin_lock_irqsave(&l->lock, flags);
+	for (n = 0; n < l->nr_repairs; n++)
+		l->repairs[n].told = false;
 	l->say_create = true;
 	l->say_resume = l->live;
 	l->failed_told = 0;
@@ -488,6 +529,21 @@ static bool compose_legs(struct cluster_log *l, struct clog_frame *f)
 	return f->type;
 }
 
+static bool compose_repair(struct cluster_log *l, struct clog_frame *f)
+{
+	unsigned int i;
+
+	for (i = 0; i < l->nr_repairs && l->repairs[i].told; i++)
+		;
+	if (i == l->nr_repairs)
+		return false;
+	l->repairs[i].told = true;
+	f->type = CLOG_REPAIR;
+	f->serial = l->repairs[i].region;
+	f->value = l->repairs[i].bad;
+	return true;
+}
+
 static bool compose_groups(struct cluster_log *l, struct clog_frame *f)
 {
 	struct grouping *g = &l->grouping;
@@ -532,7 +588,8 @@ static size_t compose(struct cluster_log *l, struct clog_frame *f)
 		f->value = legs_of(l);
 		return sizeof(*f);
 	}
-	if (compose_legs(l, f) || (l->grouped && l->live && compose_groups(l, f)))
+	if (compose_legs(l, f) || compose_repair(l, f) ||
+	    (l->grouped && l->live && compose_groups(l, f)))
 		return sizeof(*f);
 	if (l->say_rate) {
 		l->say_rate = false;
@@ -738,6 +795,7 @@ int cluster_log_suspend(struct dm_dirty_log *dm)
 	l->legs_failed = 0;
 	l->failed_told = 0;
 	l->legs_retry = 0;
+	l->nr_repairs = 0;
 	spin_unlock_irq(&l->lock);
 	if (r == -ENOTCONN && !l->grouped)
 		DMWARN("%s: clogd is not running: what was marked is copied when the log is opened next",

@@ -4,8 +4,9 @@
  * it elsewhere. The region is closed for that like any other that is copied, and stays in sync: its
  * content is the same on every leg that can be read, before and after.
  *
- * With a cluster log other nodes may write the region at any time. There it loses its sync, and the
- * cluster copies it from the primary; so what the primary itself cannot read is not rewritten.
+ * With a cluster log other nodes may write the region at any time. There the cluster is asked: it
+ * makes a leg the primary that can be read, if need be, and then copies the region from that one.
+ * With a log in memory the primary stays, and what it cannot read is not rewritten.
  *
  * A leg that is dead and not merely scarred shows by the number of its errors, or when it cannot be
  * written. It is not read any more.
@@ -16,7 +17,8 @@
 
 static bool can_repair(struct mirror_set *ms, unsigned long bad)
 {
-	return ms->sticky && !(ms->cluster && bad & BIT(READ_ONCE(ms->primary)));
+	return ms->sticky &&
+	       !(ms->cluster && !ms->cluster->device && bad & BIT(READ_ONCE(ms->primary)));
 }
 
 /* A read failed on this leg. Any context. False: it is not to be read any more. */
@@ -70,11 +72,9 @@ void repairs_work(struct mirror_set *ms)
 		if (atomic_read(&ms->suspended) ||
 		    ms->log->type->in_sync(ms->log, r->index, 1) != 1)
 			continue; /* it is copied anyway */
-		if (ms->cluster) {
-			cluster_log_lose(ms->cluster, r->index);
-			atomic64_inc(&ms->regions_repaired);
-		} else {
+		if (!ms->cluster)
 			copy_to_repair(ms, r);
-		}
+		else if (cluster_log_repair(ms->cluster, r->index, r->bad))
+			atomic64_inc(&ms->regions_repaired);
 	}
 }

@@ -8,7 +8,7 @@
  * daemon that was restarted misses nothing, and nothing is lost with a daemon.
  *
  * Kernel to daemon: CREATE, RESUME, SUSPEND and DESTROY are answered by ANSWER with their serial. MARK is answered by MARKED for
- * each region, WANT by SYNCED when the region is copied, LOST by TOLD. CLEAR is not answered.
+ * each region, WANT by SYNCED when the region is copied, LOST by TOLD, REPAIR by TAKEN. CLEAR is not answered.
  * Daemon to kernel: SYNCED and UNSYNCED keep the kernel's picture of what may be read from any leg and marked; CLOSE asks for writes in
  * these regions to end, for they are to be copied; the kernel answers CLEAR when they have. STATE with `active` is the write lease: when it
  * runs out, nothing more is written until it is renewed (invariant I4).
@@ -59,6 +59,7 @@ enum clog_frame_type {
 	CLOG_RATE = 15,		/* value: KiB/s that all nodes together may copy; 0: as fast as it goes */
 	CLOG_GROUPS = 16, /* value: bits of the groups of which a path can be used here; serial: CLOG_GROUPS_ fields */
 	CLOG_SWITCHED = 17, /* serial: the turn of GROUP; value: CLOG_SWITCH_, how it has ended */
+	CLOG_REPAIR = 18, /* serial: a region in sync; value: bits of legs that it cannot be read from, though from another */
 	/* daemon to kernel */
 	CLOG_ANSWER = 32, /* value: 0 or a positive errno */
 	CLOG_STATE = 33, /* value: CLOG_STATE_ bits; serial: lease in ms */
@@ -70,6 +71,7 @@ enum clog_frame_type {
 	CLOG_LEGS = 40,	 /* value: CLOG_LEGS_ bits; serial: epoch */
 	CLOG_RETRY = 41, /* value: bits of legs on which what failed may be tried again */
 	CLOG_GROUP = 42, /* value: CLOG_GROUP_ fields; serial: the turn, one more with each grant */
+	CLOG_TAKEN = 43, /* serial: a region: it is copied from a leg that can be read, or that is of no use any more */
 };
 
 #define CLOG_STATE_ACTIVE 1u	   /* writes are allowed for the lease */

@@ -17,7 +17,8 @@
 namespace proto::wire {
 
 inline constexpr uint32_t kMagic = 0x676f6c63;  // "clog"
-inline constexpr uint16_t kVersion = 1;
+inline constexpr uint16_t kVersion = 2;
+inline constexpr uint16_t kRepairSince = 2;  // version that knows Repair
 inline constexpr uint16_t kReadableBy = 1;
 inline constexpr uint32_t kChunkBytes = 48 << 10;    // of a state transfer; leaves room for the frame below kMaxMessageBytes
 inline constexpr uint32_t kRangesPerMessage = 2000;  // of each list: four lists of 8-byte ranges fit into a message
@@ -274,6 +275,17 @@ struct Missed {  // the sender is about to forget its marks here, which the legs
     }
 };
 
+// These legs (bits) cannot be read in these regions, though another can. If one of them is the primary, another leg becomes it, if that may
+// be now; else the regions are to be copied.
+struct Repair {
+    std::vector<Range> regions;
+    uint16_t bad = 0;
+    template <class A>
+    void fields(A& a) {
+        a(regions), a(bad);
+    }
+};
+
 struct Rate {                // the administrator bounds copying, by all nodes together
     uint64_t kib_per_s = 0;  // 0: as fast as it goes
     template <class A>
@@ -313,7 +325,7 @@ struct GroupSwitched {  // what was granted in this turn has ended
 
 // The order is the type number on the wire: append only.
 using Body = std::variant<Hello, Attach, Refuse, Chunk, Ready, Detach, Folded, DeadMarks, LegFailed, BusyReport, BusyChange, Lease, Want, Trouble, Mark, MarkAck, DigestPoint,
-                          Digest, Diverged, Fenced, LegSuspect, LegVote, LegAck, LegReturn, Missed, Rate, GroupVoice, GroupSwitched, Foreground>;
+                          Digest, Diverged, Fenced, LegSuspect, LegVote, LegAck, LegReturn, Missed, Rate, GroupVoice, GroupSwitched, Foreground, Repair>;
 
 struct Message {
     ViewId view;

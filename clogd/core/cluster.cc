@@ -46,6 +46,7 @@ void Cluster::step(const Event& event, TimeMs now) {
             } else if constexpr (std::is_same_v<T, ev::Regions>) to_log(e, &Log::regions);
             else if constexpr (std::is_same_v<T, ev::KernelLegs>) to_log(e, &Log::kernel_legs);
             else if constexpr (std::is_same_v<T, ev::Probed>) to_log(e, &Log::probed);
+            else if constexpr (std::is_same_v<T, ev::Repair>) to_log(e, &Log::repair);
             else if constexpr (std::is_same_v<T, ev::Rate>) to_log(e, &Log::rate);
             else if constexpr (std::is_same_v<T, ev::Foreground>) to_log(e, &Log::foreground);
             else if constexpr (std::is_same_v<T, ev::Groups>) to_log(e, &Log::groups);

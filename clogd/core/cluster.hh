@@ -32,12 +32,12 @@ class Cluster final : private LogHost {
     const std::map<std::string, std::unique_ptr<Log>>& logs() const { return logs_; }
     const Config& config() const override { return config_; }
     Config& config_mutable() { return config_; }
+    uint16_t version() const override { return version_; }
     bool settled() const override { return settled_; }
     bool quorate() const override { return quorate_ && quorum_ring_ == ring_; }
     bool connected() const { return connected_; }
     std::vector<NodeId> processes() const;
     const std::set<NodeId>& machines() const { return machines_; }
-    uint16_t version() const { return version_; }
     const Counters& counters() const { return counters_; }
     uint64_t views() const { return views_; }
 

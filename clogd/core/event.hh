@@ -103,6 +103,11 @@ struct KernelLegs {  // by the channel: what the kernel or its administrator say
     uint16_t legs = 0;
     uint32_t epoch = 0;
 };
+struct Repair {  // by the channel: the region is in sync, and cannot be read from these legs (bits), though from another
+    std::string uuid;
+    Region region = 0;
+    uint16_t bad = 0;
+};
 struct Probed {
     std::string uuid;
     uint8_t leg = 0;
@@ -133,7 +138,7 @@ struct FencedNode {
 
 using Event = std::variant<ev::Call, ev::Deliver, ev::Membership, ev::Ring, ev::Quorum, ev::Disconnected, ev::FoundLive, ev::ScanDone, ev::DiskOpened, ev::DiskDone,
                            ev::LegsFlushed, ev::Legs, ev::Copied, ev::CopyIdle, ev::Drained, ev::Tick, ev::FencedNode, ev::Regions, ev::KernelLegs, ev::Probed, ev::Rate,
-                           ev::Foreground, ev::Groups, ev::Switched>;
+                           ev::Foreground, ev::Groups, ev::Switched, ev::Repair>;
 
 namespace out {
 struct Send {
@@ -178,7 +183,8 @@ struct Copy {  // read these regions from one leg and write them to others, dura
     uint64_t sectors = 0;
     std::vector<Range> ranges;
     uint8_t from = 0;
-    uint16_t to = 0;  // bits; those that the mirror does not have are ignored
+    uint16_t to = 0;         // bits; those that the mirror does not have are ignored
+    std::vector<Range> any;  // regions of these in which each of them has all that was acknowledged: what `from` cannot read is read there, and rewritten
 };
 struct CopyRate {  // what this node may copy from now on; 0: as fast as it goes
     std::string uuid;

@@ -879,6 +879,8 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
         apply_legs(sender, *back);
     } else if (const auto* missed = std::get_if<wire::Missed>(&body)) {
         apply_legs(sender, *missed);
+    } else if (const auto* repair = std::get_if<wire::Repair>(&body)) {
+        apply_repair(*from, *repair);
     } else if (const auto* rate = std::get_if<wire::Rate>(&body)) {
         state_.rate_kib = std::min<uint64_t>(rate->kib_per_s, UINT32_MAX);
     } else if (const auto* foreground = std::get_if<wire::Foreground>(&body)) {

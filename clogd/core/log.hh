@@ -9,7 +9,8 @@
 // I5  The state comes whole from an active member, or is formed from the log disk by one node while the others wait.
 //
 // log.cc: attach, formation, transfer, membership. log_kernel.cc: the kernel's requests. log_copy.cc: leases and busy regions.
-// log_channel.cc: a kernel with dm-log-cluster. log_legs.cc: which legs are in use. log_groups.cc: a log of groups of paths.
+// log_channel.cc: a kernel with dm-log-cluster. log_legs.cc: which legs are in use. log_repair.cc: what one of them cannot
+// read. log_groups.cc: a log of groups of paths.
 #pragma once
 
 #include <array>
@@ -54,7 +55,8 @@ struct LogHost {
     virtual bool node_in_view(NodeId node) const = 0;  // its daemon is there
     virtual bool node_in_ring(NodeId node) const = 0;  // its machine is there
     virtual bool node_lists_log(NodeId node, const std::string& uuid) const = 0;
-    virtual TimeMs last_loss() const = 0;  // when a node was last lost from sight
+    virtual TimeMs last_loss() const = 0;    // when a node was last lost from sight
+    virtual uint16_t version() const = 0;    // of messages: the oldest that a daemon in the view has
 };
 
 struct Instance {  // one table of the kernel's that uses the log
@@ -112,6 +114,7 @@ class Log {
     void regions(const ev::Regions& e);
     void kernel_legs(const ev::KernelLegs& e);
     void probed(const ev::Probed& e);
+    void repair(const ev::Repair& e);
     void rate(const ev::Rate& e) { rate_wish_ = e.kib_per_s; }
     void foreground(const ev::Foreground& e) { used_ = e.on; }
     void groups(const ev::Groups& e);
@@ -220,6 +223,7 @@ class Log {
     // log_legs.cc
     bool legs_agreed() const;
     bool leg_can_go(uint8_t leg) const;
+    bool primary_can_go() const;
     uint16_t legs_to_flush() const;
     proto::AgreedLegs agreed_legs() const;
     void raise_leg_epoch();
@@ -236,6 +240,11 @@ class Log {
     void apply_legs(NodeId sender, const proto::wire::LegReturn& r);
     void apply_legs(NodeId sender, const proto::wire::Missed& m);
     void serve_legs();
+
+    // log_repair.cc
+    std::optional<uint8_t> primary_instead_of(uint16_t bad) const;
+    void apply_repair(const MemberState& from, const proto::wire::Repair& r);
+    void serve_repairs();
     void tell_legs();
     void drop_all_marks();
     void end_given_marks();
@@ -343,6 +352,11 @@ class Log {
     bool draining_ = false;
     TimeMs drain_after_ = 0, drain_started_ = 0;
 
+    struct AskedRepair {
+        uint16_t bad = 0;    // legs
+        uint32_t epoch = 0;  // in which the others were asked
+        TimeMs asked_at = 0;
+    };
     struct Channel {  // of a kernel that is told
         bool on = false;
         RangeSet asked;      // marks that are not decided yet
@@ -351,6 +365,7 @@ class Log {
         RangeSet lost;       // a leg missed a write there, and it is not recorded yet
         RangeSet lost_told;  // of these: the others were told
         RangeSet held;       // after a restart: what is in use
+        std::map<Region, AskedRepair> repairs;
         bool held_complete = false;
         bool told_all = false;
         uint64_t told_applied = 0;

@@ -103,7 +103,9 @@ void Log::begin_copy(const RangeSet& granted) {
     const LegState& l = state_.legs;
     const uint8_t from = l.count ? l.primary : uint8_t{0};
     const uint16_t to = static_cast<uint16_t>((l.count ? l.alive() : UINT16_MAX) & ~(1u << from));
-    host_.emit(out::Copy{uuid_, params_.region_sectors, params_.sectors, granted.ranges(), from, to});
+    // A kernel that does not follow LegState may have written to the primary alone while nobody could copy.
+    const RangeSet any = legs_agreed() ? granted.intersect(state_.torn) : RangeSet{};
+    host_.emit(out::Copy{uuid_, params_.region_sectors, params_.sectors, granted.ranges(), from, to, any.ranges()});
     RangeSet first = granted.intersect(wanted_);
     for (const Range& r : first.ranges(16)) host_.emit(out::CopyFirst{uuid_, r.start});
 }
@@ -217,10 +219,10 @@ void Log::serve_rate() {
 std::string Log::debug() const {
     return fmt::format(
         "legs {} copying {} copy_busy {} lease_asked {} wanted {} result {}/{}/{} my_busy {} pass {} tainted {} busy_asked {} draining {} suspended {} marks {} used {} core "
-        "{}/{}/{} seq {}/{}",
+        "{}/{}/{} seq {}/{} repairs {}",
         legs_, copying_.count(), copy_busy_, lease_asked_, wanted_.count(), result_.done.size(), result_.failed.size(), result_.given_up.size(), my_busy_.count(), pass_.count(),
         tainted_.count(), busy_asked_.count(), draining_, suspended_, marks_.size(), marks_.used_count(), core_pending_.count(), core_sent_.count(), core_held_.count(), core_seq_,
-        core_acked_);
+        core_acked_, channel_.repairs.size());
 }
 
 void Log::note_progress() {

@@ -59,7 +59,12 @@ bool Log::leg_can_go(uint8_t leg) const {
     if (l.joining & bit(leg)) return true;
     if (!(l.alive() & ~bit(leg))) return false;  // the last one
     if (leg != l.primary) return true;
-    if (!params_.has_disk) return false;  // after a crash nobody would know which leg has what was acknowledged
+    return primary_can_go();
+}
+
+// Every other leg has all that the primary has, also after a crash of everybody.
+bool Log::primary_can_go() const {
+    if (!params_.has_disk) return false;  // nobody would know which leg has what was acknowledged
     if (host_.config().planted == Planted::primary_goes_unsynced) return true;
     for (const auto& [node, m] : state_.members)
         if (!m.lease.empty()) return false;
@@ -388,6 +393,7 @@ void Log::serve_legs() {
         host_.send(uuid_, wire::LegReturn{my_legs_.back});
     }
     end_given_marks();
+    serve_repairs();
 }
 
 // ---- formation --------------------------------------------------------------------------------------------------------------------

@@ -74,9 +74,10 @@ void Copier::close_legs() {
     legs_.reset();
 }
 
-void Copier::copy(uint32_t region_sectors, uint64_t sectors, const std::vector<Range>& ranges, uint8_t from, uint16_t to) {
+void Copier::copy(uint32_t region_sectors, uint64_t sectors, const std::vector<Range>& ranges, uint8_t from, uint16_t to, const std::vector<Range>& any) {
     std::lock_guard lock(mutex_);
     way_ = {from, to};
+    any_.add(any);
     region_sectors_ = region_sectors;
     sectors_ = sectors;
     cancelled_ = false;
@@ -114,6 +115,7 @@ bool Copier::must_wait(std::unique_lock<std::mutex>& lock, const std::stop_token
 void Copier::cancel() {
     std::unique_lock lock(mutex_);
     todo_.clear();
+    any_.clear();
     first_.clear();
     done_.clear();
     cancelled_ = true;
@@ -156,7 +158,28 @@ bool Copier::nothing_to_copy(const CopyLegs& legs, Way way, AlignedBuffer& buffe
     return true;
 }
 
-int Copier::copy_range(const CopyLegs& legs, Way way, AlignedBuffer& buffer, size_t piece, Range range, Report& report) {
+// Page by page: what the leg itself can read others may have in an older state, if a node died while it wrote there. Rewritten at once, so that a
+// leg that is dead costs few tries.
+int Copier::read_around(const CopyLegs& legs, Way way, const RangeSet& any, AlignedBuffer& buffer, uint64_t at, size_t length, Report& report) const {
+    const uint64_t region_bytes = uint64_t{region_sectors_} * proto::kSectorBytes;
+    const size_t page = static_cast<size_t>(std::min(kMendBytes, region_bytes));
+    for (size_t done = 0; done < length; done += page) {
+        uint8_t* to = buffer.data() + done;
+        const size_t bytes = std::min(page, length - done);
+        const int error = legs[way.from]->read(to, bytes, at + done);
+        if (error == 0) continue;
+        if (!any.contains(static_cast<Region>((at + done) / region_bytes))) return error;
+        size_t other = 0;
+        auto can = [&](size_t leg) { return leg != way.from && way.has(leg) && legs[leg] && legs[leg]->read(to, bytes, at + done) == 0; };
+        while (other < legs.size() && !can(other)) ++other;
+        if (other == legs.size()) return error;
+        if (int r = legs[way.from]->write(to, bytes, at + done)) return r;
+        report.mended = fmt::format("leg {} could not be read at byte {}: rewritten from leg {}", legs[way.from]->name(), at + done, legs[other]->name());
+    }
+    return 0;
+}
+
+int Copier::copy_range(const CopyLegs& legs, Way way, const RangeSet& any, AlignedBuffer& buffer, size_t piece, Range range, Report& report) {
     uint64_t from = uint64_t{range.start} * region_sectors_ * proto::kSectorBytes;
     uint64_t to = std::min(range.end() * region_sectors_, sectors_) * proto::kSectorBytes;
     auto fail = [&](size_t leg, const char* what, int error) {
@@ -172,11 +195,13 @@ int Copier::copy_range(const CopyLegs& legs, Way way, AlignedBuffer& buffer, siz
             skipped_ += length;
             continue;
         }
-        if (int r = legs[way.from]->read(buffer.data(), length, at)) return fail(way.from, "reading", r);
+        int r = legs[way.from]->read(buffer.data(), length, at);
+        if (r && !any.empty()) r = read_around(legs, way, any, buffer, at, length, report);
+        if (r) return fail(way.from, "reading", r);
         for (size_t i = 0; i < legs.size(); ++i) {
             if (i == way.from || !(way.to >> i & 1)) continue;
             if (!legs[i]) return fail(i, "opening", -ENXIO);
-            if (int r = legs[i]->write(buffer.data(), length, at)) return fail(i, "writing", r);
+            if ((r = legs[i]->write(buffer.data(), length, at))) return fail(i, "writing", r);
         }
         at += length;
         bytes_ += length;
@@ -226,11 +251,13 @@ Range Copier::next_range(bool* wanted) {
 void Copier::copy_one(std::unique_lock<std::mutex>& lock, AlignedBuffer& buffer, Range range, bool wanted) {
     auto legs = legs_;
     const Way way = way_;
+    const RangeSet any = any_.within(range);
+    any_.remove(range);
     const bool gentle = one_in_ > 1 && !wanted;
     lock.unlock();
     const auto began = std::chrono::steady_clock::now();
     Report report;
-    int r = legs ? copy_range(*legs, way, buffer, gentle ? kGentleBytes : buffer.size(), range, report) : -ENODEV;
+    int r = legs ? copy_range(*legs, way, any, buffer, gentle ? kGentleBytes : buffer.size(), range, report) : -ENODEV;
     lock.lock();
     if (gentle && one_in_ > 1) {
         const auto now = std::chrono::steady_clock::now();
@@ -241,6 +268,8 @@ void Copier::copy_one(std::unique_lock<std::mutex>& lock, AlignedBuffer& buffer,
     } else if (!cancelled_) {
         report.failed.push_back(range);
         if (!legs) report.error = "the legs are not open";
+    }
+    if (!report.failed.empty() || !report.mended.empty()) {
         lock.unlock();
         report_(std::move(report));
         lock.lock();

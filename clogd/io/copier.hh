@@ -40,6 +40,7 @@ class Copier {
         std::vector<Range> done, failed;
         std::string error;
         int failed_leg = -1;
+        std::string mended;  // what one leg could not read and another could
     };
     Copier(std::function<void(Report)> report, std::function<void()> idle);
     ~Copier();
@@ -48,8 +49,9 @@ class Copier {
     std::string use_legs(const std::vector<Leg>& legs);
     void use_legs(CopyLegs legs);
     void close_legs();
-    // From one leg, by its place, to those whose bits are set in `to`. Ranges that still wait go to the same.
-    void copy(uint32_t region_sectors, uint64_t sectors, const std::vector<Range>& ranges, uint8_t from = 0, uint16_t to = UINT16_MAX);
+    // From one leg, by its place, to those whose bits are set in `to`. Ranges that still wait go to the same. What cannot be read in `any` is
+    // read from one of `to`, and rewritten on `from`.
+    void copy(uint32_t region_sectors, uint64_t sectors, const std::vector<Range>& ranges, uint8_t from = 0, uint16_t to = UINT16_MAX, const std::vector<Range>& any = {});
     void copy_first(Region region);
     // Bytes per second (0: as fast as it goes), and one in how much of its time (1: all of it). A region for which somebody waits is copied at once all the same.
     void set_rate(uint64_t bytes_per_s, uint32_t one_in = 1);
@@ -63,6 +65,7 @@ class Copier {
     static constexpr uint64_t kChunkBytes = 1 << 20;
     static constexpr uint64_t kBatchBytes = 8 << 20;
     static constexpr uint64_t kGentleBytes = 64 << 10;  // at once, where others come first
+    static constexpr uint64_t kMendBytes = 4 << 10;     // taken from another leg around what cannot be read
     void run(const std::stop_token& stop, size_t thread);
     bool may_copy(size_t thread) const;
     struct Way {
@@ -70,7 +73,8 @@ class Copier {
         uint16_t to = UINT16_MAX;
         bool has(size_t leg) const { return leg == from || (to >> leg & 1); }
     };
-    int copy_range(const CopyLegs& legs, Way way, AlignedBuffer& buffer, size_t piece, Range range, Report& report);
+    int copy_range(const CopyLegs& legs, Way way, const RangeSet& any, AlignedBuffer& buffer, size_t piece, Range range, Report& report);
+    int read_around(const CopyLegs& legs, Way way, const RangeSet& any, AlignedBuffer& buffer, uint64_t at, size_t length, Report& report) const;
     static bool nothing_to_copy(const CopyLegs& legs, Way way, AlignedBuffer& buffer, uint64_t at, size_t length);
     static int flush_legs(const CopyLegs& legs, uint16_t which, int* failed_leg);
     bool must_wait(std::unique_lock<std::mutex>& lock, const std::stop_token& stop);
@@ -83,7 +87,7 @@ class Copier {
     std::mutex mutex_;
     std::condition_variable_any wake_;
     std::shared_ptr<CopyLegs> legs_;
-    RangeSet todo_;
+    RangeSet todo_, any_;
     std::deque<Region> first_;
     RangeSet done_;
     uint32_t region_sectors_ = 0;

@@ -272,6 +272,7 @@ Daemon::LogIo& Daemon::io(const std::string& uuid) {
         x = std::make_shared<LogIo>();
         x->copier = std::make_unique<Copier>(
             [this, uuid](Copier::Report r) {
+                if (!r.mended.empty()) boost::asio::post(loop_, [uuid, what = std::move(r.mended)] { log(Level::warning, fmt::format("log {}: {}", uuid, what)); });
                 later(ev::Copied{uuid, std::move(r.done), std::move(r.failed), std::move(r.error), r.failed_leg});
             },
             [this, uuid] { later(ev::CopyIdle{uuid}); });
@@ -371,7 +372,7 @@ void Daemon::act(out::FlushLegs& o) {
     });
 }
 
-void Daemon::act(out::Copy& o) { io(o.uuid).copier->copy(o.region_sectors, o.sectors, o.ranges, o.from, o.to); }
+void Daemon::act(out::Copy& o) { io(o.uuid).copier->copy(o.region_sectors, o.sectors, o.ranges, o.from, o.to, o.any); }
 
 // On a worker of its own: a leg that hangs must not keep others from being asked. A vote waits for this, so the table is not read for it
 // if the legs are known.

@@ -72,6 +72,8 @@ class ChannelMirror final : public ChannelKernel {
             legs_failed_ = failed_told_ = 0;
             return {legs_event(clogd::ev::KernelLegs::restore, std::exchange(legs_restore_, 0), 0)};
         }
+        for (auto& [r, repair] : repairs_)
+            if (!std::exchange(repair.told, true)) return {clogd::ev::Repair{uuid_, r, repair.bad}};
         clog_range ranges[PICTURE_CHUNK / 2];
         clog_u16 type = 0;
         clog_u32 more = 0, count = picture_tell(&picture_, &type, &more, ranges);
@@ -109,6 +111,8 @@ class ChannelMirror final : public ChannelKernel {
             legs_news_ = true;
             legs_failed_ &= told_legs_.written;
             failed_told_ &= legs_failed_;
+        } else if (t.type == CLOG_TAKEN) {
+            repairs_.erase(t.serial);
         } else if (t.type == CLOG_RETRY) {
             retry_ |= t.value;
             legs_failed_ &= ~t.value;
@@ -124,6 +128,7 @@ class ChannelMirror final : public ChannelKernel {
     void daemon_left() override {
         tell_new_daemon();
         failed_told_ = 0;
+        for (auto& [r, repair] : repairs_) repair.told = false;
         if (live_) picture_tell_held(&picture_);
         picture_tell_again(&picture_, 0, picture_.regions);
     }
@@ -135,6 +140,7 @@ class ChannelMirror final : public ChannelKernel {
         agreement_reset(&told_legs_, told_legs_.legs);
         legs_news_ = true;
         legs_failed_ = failed_told_ = retry_ = 0;
+        repairs_.clear();
         wake();
         host_.after(300'000, guard([this] {
                         leaving_ = false;
@@ -159,6 +165,14 @@ class ChannelMirror final : public ChannelKernel {
     void lose_some(uint32_t any) override {
         if (active() && picture_lose(&picture_, any % picture_.regions)) poke();
     }
+    // repair.c: a read failed on that leg, and another one could be read.
+    void repair(uint32_t any, uint32_t leg) override {
+        const Region r = any % picture_.regions;
+        if (!active() || !may_begin() || picture_.flags[r] & R_UNSYNCED || (repairs_.size() >= kRepairs && !repairs_.contains(r))) return;
+        repairs_[r] = {static_cast<uint16_t>(repairs_[r].bad | 1u << leg), false};
+        poke();
+    }
+    bool asks_for_repair() const override { return !repairs_.empty(); }
     uint32_t readable(Region r) const override {
         if (!may_begin()) return 0;
         return !primary_only_ && !(picture_.flags[r] & R_UNSYNCED) ? told_legs_.readable : 1u << told_legs_.primary;
@@ -169,6 +183,11 @@ class ChannelMirror final : public ChannelKernel {
         Bio bio;
         unsigned long long word = 0;
         uint32_t sent = 0, failed = 0, lapse = 0;
+    };
+    static constexpr size_t kRepairs = 8;  // CLUSTER_REPAIRS
+    struct AskedRepair {
+        uint16_t bad = 0;
+        bool told = false;
     };
     struct Entry {
         region r{};
@@ -373,6 +392,7 @@ class ChannelMirror final : public ChannelKernel {
     std::map<Region, Entry> entries_;
     std::deque<Bio> cold_, reads_, lost_;  // lost_: a leg missed them and the daemon is yet to record it
     std::deque<Write> undecided_;
+    std::map<Region, AskedRepair> repairs_;
     agreement told_legs_{}, agreed_{};
     uint32_t legs_failed_ = 0, failed_told_ = 0, legs_forced_ = 0, legs_restore_ = 0, retry_ = 0;
     bool legs_news_ = false, say_follows_ = false, leaving_ = false;

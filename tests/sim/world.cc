@@ -1066,7 +1066,12 @@ class World final : public KernelHost {
                         if (rng_.chance(500)) k->leave();
                         else if (rng_.chance(200) && node->daemon) feed(*node, ev::Rate{mirrors_.front().uuid, rng_.below(1000)});
                         else if (rng_.chance(200) && node->daemon) feed(*node, ev::Foreground{mirrors_.front().uuid, rng_.chance(500)});
-                        else k->lose_some(static_cast<uint32_t>(rng_.below(UINT32_MAX)));
+                        else if (rng_.chance(500)) k->lose_some(static_cast<uint32_t>(rng_.below(UINT32_MAX)));
+                        else {
+                            const auto region = static_cast<uint32_t>(rng_.below(UINT32_MAX)), leg = static_cast<uint32_t>(rng_.below(2));
+                            trace(fmt::format("leg {} of {} cannot be read everywhere on node {}", leg, k->uuid(), node->id));
+                            k->repair(region, leg);
+                        }
                     }
                 break;
             case 7:
@@ -1131,6 +1136,7 @@ class World final : public KernelHost {
                     why = fmt::format("log {}: a leg is away or joining", mirrors_[i].uuid);
                     node->logs[i].kernel->restore_legs();
                 } else if (it->second->state().unsynced_count()) why = fmt::format("log {}: {} region(s) are not in sync", mirrors_[i].uuid, it->second->state().unsynced_count());
+                else if (node->logs[i].kernel->asks_for_repair()) why = fmt::format("node {}: regions still wait to be rewritten", id);
                 else if (node->logs[i].kernel->in_flight()) why = fmt::format("node {}: {} request(s) still wait", id, node->logs[i].kernel->in_flight());
             }
         for (size_t i = 0; i < mirrors_.size() && why.empty(); ++i)

@@ -7,7 +7,8 @@
      leg0, scarred (scsi_debug, with eight sectors that fail to be read at times)
 
 Beneath the mirror the bad sectors hold something else than they should: only a rewrite makes the legs equal. The scarred leg is the second one, then
-the primary; then it is dead altogether, and is not read any more.
+the primary; then it is dead altogether, and is not read any more. With a cluster log the other leg becomes the primary first. Where marks of a mirror
+that was not closed are copied, the page is taken from the other leg, too.
 """
 import sys
 sys.path.insert(0, __file__.rsplit("/", 2)[0])
@@ -26,12 +27,23 @@ class Scarred:
 
     def hurt(self):
         """The page holds something else now, and cannot be read."""
-        self.node.run(f"dd if=/dev/urandom of={self.path} bs=4k seek={BAD_PAGE} count=1 oflag=direct conv=notrunc 2>&1; echo 2 > /sys/bus/pseudo/drivers/scsi_debug/opts")
+        self.node.run(f"dd if=/dev/urandom of={self.path} bs=4k seek={BAD_PAGE} count=1 oflag=direct conv=notrunc 2>&1")
+        self.hurt_again()
         status, _ = self.node.run(f"dd if={self.path} of=/dev/null bs=4k skip={BAD_PAGE} count=1 iflag=direct 2>&1", check=False)
         expect(status, "the page can be read: this shows nothing")
 
+    def hurt_again(self):
+        self.node.run("echo 2 > /sys/bus/pseudo/drivers/scsi_debug/opts")
+
     def heal(self):
         self.node.run("echo 0 > /sys/bus/pseudo/drivers/scsi_debug/opts")
+
+    def rewritten(self):
+        """Looked at past the error."""
+        self.heal()
+        same = self.node.run(f"dd if={self.path} bs=4k skip={BAD_PAGE} count=1 iflag=direct 2> /dev/null | cmp - /run/good", check=False)[0] == 0
+        self.hurt_again()
+        return same
 
     def equals(self, other):
         return self.node.run(f"echo 3 > /proc/sys/vm/drop_caches; cmp {self.path} {self.lab.path(other)}", check=False)[0] == 0
@@ -84,6 +96,44 @@ def alone(lab, disk, number, legs):
     return mirror
 
 
+def together(lab, disk, number, legs, primary):
+    """The same with a cluster log; afterwards that leg is the primary."""
+    mirror = Mirror(lab, legs=legs, size_mib=lab.sizes["leg0"] // MIB, uuid="LVM-scarred", extra="sync")
+    mirror.create()
+    mirror.wait_sync()
+    write_page(lab.node(1), mirror)
+    mirror.message(f"prefer {number}")
+    disk.hurt()
+    read_page(lab.node(1), mirror)
+    wait_for("the region to be sent to repair", lambda: "regions_repaired 1 " in mirror.message("stats"))
+    wait_for("the page to be rewritten", disk.rewritten)
+    mirror.wait_sync()
+    disk.heal()
+    expect(disk.equals("leg0"), "the page was not rewritten")
+    expect(" AA " in lab.node(1).run(f"dmsetup status {mirror.name}"), "a leg was lost over one page")
+    expect(f" primary {primary} " in mirror.message("stats"), f"leg {primary} is not the primary: {mirror.message('stats')}")
+    mirror.remove()
+
+
+def unclosed(lab, disk):
+    one = lab.node(1)
+    one.run(f"dd if=/dev/zero of={lab.path('log')} bs=4k count=1 oflag=direct conv=notrunc 2>&1")
+    mirror = Mirror(lab, legs=("scarred", "leg0"), size_mib=lab.sizes["leg0"] // MIB, uuid="LVM-unclosed")
+    mirror.create()
+    mirror.wait_sync()
+    write_page(one, mirror)
+    one.kill_clogd()
+    mirror.remove()
+    disk.hurt()
+    one.start_clogd()
+    mirror.create()
+    mirror.wait_sync()
+    read_page(one, mirror)
+    disk.heal()
+    expect(disk.equals("leg0"), "the page was not rewritten")
+    mirror.remove()
+
+
 def tell(lab):
     one = lab.node(1)
     one.use_our_mirror(idle_ms=500)
@@ -106,22 +156,14 @@ def tell(lab):
     expect(mirror.status()[1] == "AA", "the leg does not return")
     mirror.remove()
 
-    say("with a cluster log, the second leg has bad sectors")
     lab.ours = True
     lab.start_cluster()
-    shared = Mirror(lab, legs=("leg0", "scarred"), uuid="LVM-scarred", extra="sync")
-    shared.create()
-    shared.wait_sync()
-    write_page(one, shared)
-    shared.message("prefer 1")
-    disk.hurt()
-    read_page(one, shared)
-    wait_for("the region to be sent to repair", lambda: "regions_repaired 1 " in shared.message("stats"))
-    shared.wait_sync()
-    disk.heal()
-    expect(disk.equals("leg0"), "the page was not rewritten")
-    expect(" AA " in one.run(f"dmsetup status {shared.name}"), "a leg was lost over one page")
-    shared.remove()
+    say("with a cluster log, the second leg has bad sectors")
+    together(lab, disk, 1, ("leg0", "scarred"), primary=0)
+    say("with a cluster log, the primary has bad sectors")
+    together(lab, disk, 0, ("scarred", "leg0"), primary=1)
+    say("a mirror is gone unclosed; what it had marked is copied, and there the primary has bad sectors")
+    unclosed(lab, disk)
 
 
 story(tell, nodes=1, disks={"leg0": 16 * MIB, "log": 4 * MIB})

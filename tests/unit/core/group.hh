@@ -29,6 +29,7 @@ struct Group {
     std::map<NodeId, std::unique_ptr<Member>> nodes;
     std::set<NodeId> held;   // what these send stays with them
     std::set<NodeId> newer;  // these are of the next version: it appends fields
+    std::set<NodeId> older;  // these say that they are of the first version
     std::set<NodeId> deaf;   // their kernels say nothing of what they were told
     std::map<NodeId, std::set<uint8_t>> bad_legs;
     std::deque<std::pair<NodeId, Event>> todo;
@@ -36,8 +37,9 @@ struct Group {
     uint32_t seq = 0;
     bool by_channel = false;
     bool copies_last = false;  // for ever
+    Bytes disk = Bytes(1 << 20);
 
-    explicit Group(NodeId count, std::set<NodeId> newer_nodes = {}) : newer(std::move(newer_nodes)) {
+    explicit Group(NodeId count, std::set<NodeId> newer_nodes = {}, std::set<NodeId> older_nodes = {}) : newer(std::move(newer_nodes)), older(std::move(older_nodes)) {
         std::vector<ev::Process> processes;
         std::vector<NodeId> machines;
         for (NodeId n = 1; n <= count; ++n) {
@@ -99,7 +101,21 @@ struct Group {
         out.insert(out.end(), crc.bytes().begin(), crc.bytes().end());
         return out;
     }
-    void act(NodeId n, Member& m, out::Send& o) { m.outbox.push_back(newer.contains(n) ? of_next_version(o.frame) : o.frame); }
+    static Bytes of_first_version(const Bytes& frame) {
+        auto m = proto::wire::decode(frame);
+        if (auto* hello = std::get_if<proto::wire::Hello>(&m->body)) hello->version = 1;
+        return proto::wire::encode(*m);
+    }
+    void act(NodeId n, Member& m, out::Send& o) { m.outbox.push_back(newer.contains(n) ? of_next_version(o.frame) : older.contains(n) ? of_first_version(o.frame) : o.frame); }
+    void act(NodeId n, Member&, out::OpenDisk& o) { todo.emplace_back(n, ev::DiskOpened{o.uuid, disk.size(), "253:4", {}}); }
+    void act(NodeId n, Member&, out::DiskRead& o) {
+        auto from = disk.begin() + static_cast<ptrdiff_t>(o.offset);
+        todo.emplace_back(n, ev::DiskDone{o.uuid, o.op, true, Bytes(from, from + o.length), {}});
+    }
+    void act(NodeId n, Member&, out::DiskWrite& o) {
+        std::copy(o.data.begin(), o.data.end(), disk.begin() + static_cast<ptrdiff_t>(o.offset));
+        todo.emplace_back(n, ev::DiskDone{o.uuid, o.op, true, {}, {}});
+    }
     void act(NodeId, Member& m, out::Answer& o) { m.replies.push_back(o.reply); }
     void act(NodeId, Member& m, out::Note& o) { m.notes.push_back(o.text); }
     void act(NodeId n, Member&, out::FindLegs& o) { todo.emplace_back(n, ev::Legs{o.uuid, 2, true, {}}); }

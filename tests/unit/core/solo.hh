@@ -22,6 +22,7 @@ struct Solo {
     std::vector<Reply> replies;
     std::vector<std::string> notes;
     std::vector<out::Tell> told;
+    std::vector<out::Copy> copies;
     uint64_t sends = 0, disk_writes = 0, flushes = 0;
     bool disk_ok = true, hold_writes = false, legs_ok = true, legs_readable = true, hold_copies = false;
     std::deque<Event> held_writes, held_copies;
@@ -76,7 +77,10 @@ struct Solo {
         todo.push_back(ev::LegsFlushed{o.uuid, true});
     }
     void act(out::FindLegs& o) { todo.push_back(ev::Legs{o.uuid, legs_ok ? 2u : 0u, true, legs_ok ? "" : "no mirror"}); }
-    void act(out::Copy& o) { (hold_copies ? held_copies : todo).push_back(ev::Copied{o.uuid, o.ranges, {}, {}}); }
+    void act(out::Copy& o) {
+        copies.push_back(o);
+        (hold_copies ? held_copies : todo).push_back(ev::Copied{o.uuid, o.ranges, {}, {}});
+    }
     void act(out::CopyCancel& o) { todo.push_back(ev::CopyIdle{o.uuid}); }
     void act(out::Drain& o) { todo.push_back(ev::Drained{o.uuid, true, {}}); }
     void act(out::Note& o) { notes.push_back(o.text); }

@@ -24,10 +24,12 @@ struct MemoryLeg final : CopyLeg {
     std::atomic<bool> eager{false};  // two wrote at once, or much in one piece
     MemoryLeg(std::shared_ptr<std::vector<uint8_t>> b, std::chrono::microseconds t) : bytes(std::move(b)), flush_time(t) {}
     int read(uint8_t* to, size_t length, uint64_t offset) override {
+        if (bad_at < offset + length && offset <= bad_at) return -EIO;
         std::memcpy(to, bytes->data() + offset, length);
         return 0;
     }
     int write(const uint8_t* from, size_t length, uint64_t offset) override {
+        if (bad_at < offset + length && offset <= bad_at) bad_at = UINT64_MAX;
         if (++writers > 1 || length > (64 << 10)) eager = true;
         std::memcpy(bytes->data() + offset, from, length);
         --writers;
@@ -38,6 +40,7 @@ struct MemoryLeg final : CopyLeg {
         return 0;
     }
     size_t used_from = 0, used_to = SIZE_MAX;  // as it says
+    std::atomic<uint64_t> bad_at{UINT64_MAX};  // this byte cannot be read until it is written
     bool empty(uint64_t offset, size_t length) override { return offset >= used_to || offset + length <= used_from; }
     std::string name() const override { return "memory"; }
 };
@@ -48,12 +51,13 @@ constexpr size_t kRegionBytes = size_t{kRegionSectors} * 512;
 struct TwoLegs {
     std::mutex mutex;
     std::condition_variable changed;
-    RangeSet done;
+    RangeSet done, failed;
     std::shared_ptr<std::vector<uint8_t>> bytes[2];
     MemoryLeg* leg[2];
     Copier copier{[this](const Copier::Report& r) {
                       std::lock_guard lock(mutex);
                       done.add(r.done);
+                      failed.add(r.failed);
                       changed.notify_all();
                   },
                   [] {}};
@@ -157,6 +161,37 @@ TEST(Copier, SkipsWhereNoLegHoldsAnything) {
     EXPECT_TRUE(two.equal());
     EXPECT_EQ(two.copier.bytes_copied(), 3 * kRegionBytes);
     EXPECT_EQ(two.copier.bytes_skipped(), (kRegions - 3) * kRegionBytes);
+}
+
+// Region 4 has a page that the source cannot read. The target has that page, and something else around it.
+TEST(Copier, WhatTheSourceCannotReadIsTakenFromAnotherLegThatHasIt) {
+    TwoLegs two(7);
+    two.fill(1, 4, 8);
+    const size_t page = 4 * kRegionBytes + 5 * 4096;
+    two.leg[0]->bad_at = page + 100;
+    two.copier.copy(kRegionSectors, uint64_t{kRegions} * kRegionSectors, {{0, kRegions}}, 0, UINT16_MAX, {{3, 2}});
+    ASSERT_TRUE(two.end());
+    EXPECT_TRUE(two.equal());
+    EXPECT_EQ(two.leg[0]->bad_at, UINT64_MAX);
+    for (size_t at : {page, page + 4095}) EXPECT_EQ((*two.bytes[0])[at], 8);
+    for (size_t at : {page - 1, page + 4096}) EXPECT_EQ((*two.bytes[0])[at], 7);
+}
+
+TEST(Copier, WhatTheSourceAloneHasIsNotTakenFromAnother) {
+    TwoLegs two(7);
+    two.leg[0]->bad_at = 4 * kRegionBytes + 100;
+    two.copier.copy(kRegionSectors, uint64_t{kRegions} * kRegionSectors, {{0, kRegions}}, 0, UINT16_MAX, {{3, 1}, {5, 1}});
+    ASSERT_TRUE(two.come_to([&] { return two.done.count() + two.failed.count() == kRegions; }));
+    EXPECT_TRUE(two.failed.contains(4));
+    EXPECT_NE(two.leg[0]->bad_at, UINT64_MAX);
+}
+
+TEST(Copier, WhatNoLegCanReadIsAnError) {
+    TwoLegs two(7);
+    for (MemoryLeg* leg : two.leg) leg->bad_at = 4 * kRegionBytes + 100;
+    two.copier.copy(kRegionSectors, uint64_t{kRegions} * kRegionSectors, {{0, kRegions}}, 0, UINT16_MAX, {{0, kRegions}});
+    ASSERT_TRUE(two.come_to([&] { return two.done.count() + two.failed.count() == kRegions; }));
+    EXPECT_TRUE(two.failed.contains(4));
 }
 
 TEST(Copier, LegsThatWereClosedAreAnError) {

@@ -23,7 +23,7 @@ TEST(Wire, GoldenFrame) {
     wire::Message m{{7, 1, 0x1122334455667788ull}, "LVM-x", wire::BusyChange{{{3, 2}}, {{9, 1}}}};
     EXPECT_EQ(hex(wire::encode(m)),
               "636c6f67"
-              "0100"
+              "0200"
               "0100"
               "0a00"
               "0700000000000000"
@@ -35,7 +35,7 @@ TEST(Wire, GoldenFrame) {
               "0300000002000000"
               "01000000"
               "0900000001000000"
-              "4cd056f0");
+              "e5572d7b");
 }
 
 TEST(Wire, EveryMessageComesBack) {
@@ -67,7 +67,8 @@ TEST(Wire, EveryMessageComesBack) {
                                    wire::Body(wire::LegReturn{6}),
                                    wire::Body(wire::Missed{{{3, 4}}}),
                                    wire::Body(wire::Rate{2048}),
-                                   wire::Body(wire::Foreground{1})}) {
+                                   wire::Body(wire::Foreground{1}),
+                                   wire::Body(wire::Repair{{{5, 1}}, 3})}) {
         Bytes frame = wire::encode({{1, 2, 3}, "uuid", body});
         auto back = wire::decode(frame);
         ASSERT_TRUE(back) << body.index();
