@@ -76,7 +76,7 @@ void channel_remove(struct cluster_log *l)
 	list_del_init(&l->dirty);
 	spin_unlock_irq(&channel.dirty_lock);
 	gone->id = l->id;
-	if (channel.open) {
+	if (channel.open && l->known) {
 		list_add_tail(&gone->list, &channel.gone);
 		gone = NULL;
 	}

@@ -55,7 +55,8 @@ struct cluster_log {
 	enum control_state control_state;
 	u32 control_serial;
 	int control_error;
-	bool say_create; /* the daemon is new: it does not know this log */
+	bool known;	 /* the daemon has heard of this log */
+	bool say_create; /* the daemon is new: it is to hear of this log */
 	bool say_resume;
 
 	struct agreement legs; /* legs.legs 0: the mirror does not follow it */
@@ -179,7 +180,7 @@ void channel_remove(struct cluster_log *l);
 bool channel_is_open(void);
 void channel_poke(struct cluster_log *l); /* it has something to tell; lock held or not */
 
-/* Asks and waits; -ENOTCONN: no daemon, or it went away meanwhile. */
+/* Asks and waits; -ENOTCONN: no daemon, or it went away meanwhile; -EINTR: killed (CREATE). */
 int log_control(struct cluster_log *l, unsigned int type);
 /* One frame into `room` (at least CLOG_FRAME_MAX); 0: nothing to tell. */
 size_t log_compose(struct cluster_log *l, void *room);

@@ -410,6 +410,8 @@ int log_take(struct cluster_log *l, const struct clog_frame *f, const void *item
 			return -EINVAL;
 		break;
 	case CLOG_TAKEN:
+		if (f->serial >= l->picture.regions)
+			return -EINVAL;
 		take_taken(l, f->serial);
 		news = false;
 		break;
@@ -447,6 +449,7 @@ void log_daemon_left(struct cluster_log *l)
 	spin_lock_irqsave(&l->lock, flags);
 	for (n = 0; n < l->nr_repairs; n++)
 		l->repairs[n].told = false;
+	l->known = false;
 	l->say_create = true;
 	l->say_resume = l->live;
 	l->failed_told = 0;
@@ -469,11 +472,14 @@ void log_daemon_left(struct cluster_log *l)
 
 /* ---- what the daemon is told ---- */
 
-static size_t compose_text(struct cluster_log *l, struct clog_frame *f)
+static size_t compose_create(struct cluster_log *l, struct clog_frame *f)
 {
 	char *text = (char *)(f + 1);
 	int n = strscpy(text, l->uuid, DM_UUID_LEN) + 1;
 
+	f->type = CLOG_CREATE;
+	l->say_create = false;
+	l->known = true;
 	if (l->grouped)
 		n += scnprintf(text + n, CLOG_FRAME_MAX - sizeof(*f) - n, "%llu groups",
 			       (unsigned long long)l->ti->len);
@@ -569,18 +575,14 @@ static size_t compose(struct cluster_log *l, struct clog_frame *f)
 	memset(f, 0, sizeof(*f));
 	f->log = l->id;
 	if (l->control_state == CONTROL_QUEUED && l->control == CLOG_CREATE) {
-		l->say_create = false;
 		l->control_state = CONTROL_ASKED;
-		f->type = CLOG_CREATE;
 		f->serial = l->control_serial;
-		return compose_text(l, f);
+		return compose_create(l, f);
 	}
 	if (l->say_create) {
-		l->say_create = false;
-		f->type = CLOG_CREATE;
 		if (l->live)
 			compose_in_use(l, f);
-		return compose_text(l, f);
+		return compose_create(l, f);
 	}
 	if (l->say_resume) {
 		l->say_resume = false;
@@ -622,9 +624,16 @@ size_t log_compose(struct cluster_log *l, void *room)
 	return f->bytes;
 }
 
+static bool control_ended(const struct cluster_log *l)
+{
+	return READ_ONCE(l->control_state) == CONTROL_ANSWERED || !channel_is_open();
+}
+
 int log_control(struct cluster_log *l, unsigned int type)
 {
+	long patience = l->grouped ? GROUPED_PATIENCE : MAX_SCHEDULE_TIMEOUT;
 	unsigned long flags;
+	long left;
 	int error;
 
 	if (!channel_is_open())
@@ -635,11 +644,16 @@ int log_control(struct cluster_log *l, unsigned int type)
 	l->control_state = CONTROL_QUEUED;
 	channel_poke(l);
 	spin_unlock_irqrestore(&l->lock, flags);
-	wait_event_timeout(l->waiters,
-			   READ_ONCE(l->control_state) == CONTROL_ANSWERED || !channel_is_open(),
-			   l->grouped ? GROUPED_PATIENCE : MAX_SCHEDULE_TIMEOUT);
+	/* Nothing is in use yet with CREATE: whoever waits for a daemon that hangs may be killed. */
+	if (type == CLOG_CREATE)
+		left = wait_event_killable_timeout(l->waiters, control_ended(l), patience);
+	else
+		left = wait_event_timeout(l->waiters, control_ended(l), patience);
 	spin_lock_irqsave(&l->lock, flags);
-	error = l->control_state == CONTROL_ANSWERED ? l->control_error : -ENOTCONN;
+	if (l->control_state == CONTROL_ANSWERED)
+		error = l->control_error;
+	else
+		error = left < 0 ? -EINTR : -ENOTCONN;
 	l->control_state = CONTROL_NONE;
 	spin_unlock_irqrestore(&l->lock, flags);
 	return error;
@@ -745,8 +759,12 @@ int cluster_log_open(struct cluster_log *l)
 	}
 	if (!r)
 		return 0;
-	l->ti->error = r == -ENOTCONN ? "cluster log: clogd is not running"
-				      : "cluster log: clogd refuses this log; its own log says why";
+	if (r == -ENOTCONN)
+		l->ti->error = "cluster log: clogd is not running";
+	else if (r == -EINTR)
+		l->ti->error = "cluster log: clogd does not answer";
+	else
+		l->ti->error = "cluster log: clogd refuses this log; its own log says why";
 	channel_remove(l);
 bad:
 	free_log(l);

@@ -77,6 +77,16 @@ def tell(lab):
     writing("writes under two confused daemons and clogd")
     mirror.check_legs()
     mirror.remove()
+
+    say("a daemon that hangs: who waits for it may be killed")
+    one.kill_clogd("STOP")
+    status, out = one.run(f"timeout -s KILL 3 dmsetup create {mirror.name} --table '{mirror.table()}' 2>&1", check=False)
+    expect(status == 137, f"dmsetup ended with {status}: {out}")
+    mirror.remove()  # without a table
+    one.kill_clogd("CONT")
+    mirror.create()
+    mirror.wait_sync()
+    mirror.remove()
     one.kill_clogd()
 
     say("a hostile daemon")
