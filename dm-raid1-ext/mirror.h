@@ -257,6 +257,12 @@ static inline struct leg *primary_leg(struct mirror_set *ms)
 	return &ms->legs[READ_ONCE(ms->primary)];
 }
 
+/* A suspend that returns what waits to the core, which sends it to the next table. */
+static inline bool gives_back(struct mirror_set *ms)
+{
+	return atomic_read(&ms->suspended) && dm_noflush_suspending(ms->ti);
+}
+
 static inline void wake_worker(struct mirror_set *ms)
 {
 	queue_work(ms->wq, &ms->work);

@@ -55,6 +55,15 @@ static struct leg *only_leg(struct mirror_set *ms, const struct mirror_io *io, u
 	return leg_alive(leg) && !(io->failed & BIT(leg - ms->legs)) ? leg : NULL;
 }
 
+/*
+ * The region did not count as in sync, yet nobody has said that it is not: while it is not known
+ * what a lost node was writing, none does. That passes; a read that the primary cannot serve waits.
+ */
+static bool in_doubt(struct mirror_set *ms, struct bio *bio)
+{
+	return ms->cluster && !cluster_log_unsynced(ms->cluster, region_of(ms, bio));
+}
+
 int mirror_map_read(struct mirror_set *ms, struct bio *bio)
 {
 	struct mirror_io *io = io_of(bio);
@@ -77,7 +86,9 @@ int mirror_map_read(struct mirror_set *ms, struct bio *bio)
 	else
 		return DM_MAPIO_KILL;
 	if (unlikely(!leg)) {
-		if (in_sync != -EWOULDBLOCK || bio->bi_opf & REQ_RAHEAD)
+		bool passes = in_sync == -EWOULDBLOCK || (in_sync == 0 && in_doubt(ms, bio));
+
+		if (!passes || bio->bi_opf & REQ_RAHEAD)
 			return DM_MAPIO_KILL;
 		queue_for_worker(ms, &ms->reads, bio);
 		return DM_MAPIO_SUBMITTED;
@@ -127,6 +138,20 @@ int mirror_end_read(struct mirror_set *ms, struct bio *bio, blk_status_t *error)
 	return DM_ENDIO_INCOMPLETE;
 }
 
+/* Looked at again later, unless a suspend gives it back to the core. */
+static void put_off(struct mirror_set *ms, struct bio *bio)
+{
+	if (gives_back(ms)) {
+		bio->bi_status = BLK_STS_DM_REQUEUE;
+		bio_endio(bio);
+		return;
+	}
+	spin_lock_irq(&ms->lock);
+	bio_list_add(&ms->reads, bio);
+	spin_unlock_irq(&ms->lock);
+	queue_delayed_work(ms->wq, &ms->again, HZ / 5);
+}
+
 /*
  * With a cluster log nothing is read before the nodes have said which legs are good, nor without
  * the lease: meanwhile others may have given up a leg. A mirror that never came into use fails its
@@ -136,18 +161,11 @@ static bool wait_with_read(struct mirror_set *ms, struct bio *bio)
 {
 	if (!ms->cluster || share_may_begin(ms))
 		return false;
-	if (atomic_read(&ms->suspended) && dm_noflush_suspending(ms->ti)) {
-		bio->bi_status = BLK_STS_DM_REQUEUE;
-		bio_endio(bio);
-	} else if (!READ_ONCE(ms->cluster->was_active) &&
-		   time_after(jiffies, ms->resumed_at + NEVER_USED_HZ)) {
+	if (!gives_back(ms) && !READ_ONCE(ms->cluster->was_active) &&
+	    time_after(jiffies, ms->resumed_at + NEVER_USED_HZ))
 		bio_io_error(bio);
-	} else {
-		spin_lock_irq(&ms->lock);
-		bio_list_add(&ms->reads, bio);
-		spin_unlock_irq(&ms->lock);
-		queue_delayed_work(ms->wq, &ms->again, HZ / 5);
-	}
+	else
+		put_off(ms, bio);
 	return true;
 }
 
@@ -163,10 +181,15 @@ void mirror_queued_reads(struct mirror_set *ms, struct bio_list *reads)
 		io->leg = NULL;
 		if (wait_with_read(ms, bio))
 			continue;
-		if (ms->log->type->in_sync(ms->log, region_of(ms, bio), 1) == 1)
+		if (ms->log->type->in_sync(ms->log, region_of(ms, bio), 1) == 1) {
 			leg = choose(ms, bio->bi_iter.bi_sector, word_readable(word) & ~io->failed);
-		else
+		} else {
 			leg = only_leg(ms, io, word);
+			if (!leg && in_doubt(ms, bio)) {
+				put_off(ms, bio);
+				continue;
+			}
+		}
 		if (!leg) {
 			DMERR_LIMIT("sector %llu cannot be read: no leg has it",
 				    (unsigned long long)bio->bi_iter.bi_sector);

@@ -248,12 +248,6 @@ static void flush_marks(struct mirror_set *ms, struct list_head *marking)
 	}
 }
 
-/* A suspend that returns writes to the core, which sends them to the next table. */
-static bool gives_back(struct mirror_set *ms)
-{
-	return atomic_read(&ms->suspended) && dm_noflush_suspending(ms->ti);
-}
-
 /* Writes that cannot go on now: another node copies the region, or this one may not write. */
 static void try_again_later(struct mirror_set *ms, struct bio_list *later)
 {

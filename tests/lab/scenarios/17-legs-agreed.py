@@ -9,7 +9,7 @@
 The first leg, which is the primary, fails for all under load: every node moves to the other one, no write fails or is lost. All lose
 power: the leg that was away is still away. It returns, and only what it missed is copied. Regions that differ are found and repaired. Then
 a leg fails for one node alone: that costs the others nothing, and its writes go on when its path is well again. Then both fail in turn; one fails for
-one node alone, whose word is enough (--leg-failure any); and one is away while the mirror is closed.
+one node alone, whose word is enough (--leg-failure any); one is away while the mirror is closed; and the primary is gone with a node.
 """
 import os
 import sys
@@ -142,6 +142,15 @@ def tell(lab):
     agreed(lab, mirror, "alive", "alive")
     mirror.wait_sync()
     mirror.check_legs()
+
+    say("the primary fails as node 3 dies: the others read on")
+    readers = [(n, n.load("read", mirror.path, seconds=6, from_mib=8 * i, span_mib=8, stride=64)) for i, n in enumerate((one, two))]
+    time.sleep(1)
+    three.kill()
+    lab.fail_disk("leg0", one, two)
+    for node, reader in readers:
+        node.expect(reader(), f"node {node.number}'s reads")
+    wait_for("another primary", lambda: all(" primary 1 " in mirror.message("stats", n) for n in (one, two)))
 
 
 story(tell)
