@@ -69,6 +69,9 @@ struct cluster_log {
 	u32 legs_failed, legs_forced, legs_restore, legs_retry; /* bits */
 	u32 failed_told;					/* of legs_failed */
 	bool was_active;					/* since it was resumed */
+	/* Reads of what is not in sync wait; one was answered since everything was last in sync. */
+	bool paused, seen;
+	bool say_paused;
 	struct cluster_repair repairs[CLUSTER_REPAIRS];
 	unsigned int nr_repairs;
 
@@ -122,6 +125,18 @@ void cluster_log_clear(struct cluster_log *l, u64 region);
 void cluster_log_want(struct cluster_log *l, u64 region);
 /* It loses its sync, for all nodes, as soon as the daemon has heard. */
 void cluster_log_lose(struct cluster_log *l, u64 region);
+
+/* No read of what is not in sync may be answered now: such a read waits for news. */
+static inline bool cluster_log_paused(const struct cluster_log *l)
+{
+	return READ_ONCE(l->paused);
+}
+
+/*
+ * A read of what is not in sync has come back from the primary. Any context. False: it may not be
+ * answered, for the nodes are deciding about that leg, and it may be the only one that has this.
+ */
+bool cluster_log_show(struct cluster_log *l);
 
 /*
  * These legs (bits) cannot be read somewhere in the region, which is in sync; the cluster is to

@@ -138,6 +138,15 @@ void cluster_log_lose(struct cluster_log *l, u64 region)
 }
 EXPORT_SYMBOL_GPL(cluster_log_lose);
 
+bool cluster_log_show(struct cluster_log *l)
+{
+	if (!READ_ONCE(l->seen))
+		WRITE_ONCE(l->seen, true);
+	smp_mb(); /* pairs with take_pause() */
+	return !READ_ONCE(l->paused);
+}
+EXPORT_SYMBOL_GPL(cluster_log_show);
+
 bool cluster_log_repair(struct cluster_log *l, u64 region, u32 bad)
 {
 	bool fresh = false;
@@ -315,6 +324,27 @@ static void take_retry(struct cluster_log *l, u32 legs)
 	spin_unlock_irqrestore(&l->lock, flags);
 }
 
+/* What the kernel answers is composed after this: whoever sees `paused` unset is seen there. */
+static void take_pause(struct cluster_log *l, bool pause)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&l->lock, flags);
+	WRITE_ONCE(l->paused, pause);
+	smp_mb(); /* pairs with cluster_log_show() */
+	l->say_paused = pause;
+	if (pause)
+		channel_poke(l);
+	spin_unlock_irqrestore(&l->lock, flags);
+}
+
+/* The lock is held. What is in sync stands on every leg. */
+static void forget_seen(struct cluster_log *l)
+{
+	if (l->active && !l->picture.unsynced && !l->primary_only)
+		WRITE_ONCE(l->seen, false);
+}
+
 static void take_taken(struct cluster_log *l, u32 region)
 {
 	unsigned long flags;
@@ -394,6 +424,7 @@ int log_take(struct cluster_log *l, const struct clog_frame *f, const void *item
 		       l->primary_only != !!(f->value & CLOG_STATE_PRIMARY_ONLY) ||
 		       l->log_failed != !!(f->value & CLOG_STATE_LOG_FAILED);
 		take_state(l, f);
+		forget_seen(l);
 		if (news)
 			trace_cluster_log_state(l, f->serial);
 		spin_unlock_irqrestore(&l->lock, flags);
@@ -408,6 +439,9 @@ int log_take(struct cluster_log *l, const struct clog_frame *f, const void *item
 	case CLOG_GROUP:
 		if (!take_group(l, f))
 			return -EINVAL;
+		break;
+	case CLOG_PAUSE:
+		take_pause(l, f->value & 1);
 		break;
 	case CLOG_TAKEN:
 		if (f->serial >= l->picture.regions)
@@ -428,6 +462,9 @@ int log_take(struct cluster_log *l, const struct clog_frame *f, const void *item
 						  range[i].start, range[i].count);
 			take_range(l, f->type, &range[i]);
 		}
+		spin_lock_irqsave(&l->lock, flags);
+		forget_seen(l);
+		spin_unlock_irqrestore(&l->lock, flags);
 		break;
 	default:
 		return -EINVAL;
@@ -517,6 +554,10 @@ static bool compose_legs(struct cluster_log *l, struct clog_frame *f)
 		l->say_follows = false;
 		f->type = CLOG_FOLLOWS;
 		f->serial = l->follows;
+	} else if (l->say_paused) {
+		l->say_paused = false;
+		f->type = CLOG_PAUSED;
+		f->serial = READ_ONCE(l->seen);
 	} else if (l->legs_failed & ~l->failed_told) {
 		l->failed_told = l->legs_failed;
 		f->type = CLOG_LEGS_FAILED;
@@ -644,7 +685,8 @@ int log_control(struct cluster_log *l, unsigned int type)
 	l->control_state = CONTROL_QUEUED;
 	channel_poke(l);
 	spin_unlock_irqrestore(&l->lock, flags);
-	/* Nothing is in use yet with CREATE: whoever waits for a daemon that hangs may be killed. */
+	/* Nothing is in use yet with CREATE: whoever waits for a daemon that hangs may be killed.
+	 */
 	if (type == CLOG_CREATE)
 		left = wait_event_killable_timeout(l->waiters, control_ended(l), patience);
 	else
@@ -813,6 +855,9 @@ int cluster_log_suspend(struct dm_dirty_log *dm)
 	l->legs_failed = 0;
 	l->failed_told = 0;
 	l->legs_retry = 0;
+	l->paused = false;
+	l->say_paused = false;
+	l->seen = false;
 	l->nr_repairs = 0;
 	spin_unlock_irq(&l->lock);
 	if (r == -ENOTCONN && !l->grouped)

@@ -70,6 +70,7 @@ struct leg {
 	unsigned int by_paths; /* the same, if only its paths are looked at */
 	atomic_t read_errors;  /* that were borne (repair.c), */
 	unsigned long errors_since; /* jiffies */
+	unsigned long alone_failed; /* jiffies, 0: never; a read that no other leg may serve */
 } ____cacheline_aligned_in_smp;
 
 /* A region that is in use: marked, written, waited for or copied. */
@@ -203,7 +204,7 @@ struct mirror_io {
 	struct bvec_iter iter;	     /* of a read, to try it again: before it went to a leg */
 	unsigned short flags;
 	atomic_t left;
-	unsigned long failed, sent; /* bits of legs */
+	unsigned long failed, sent; /* bits of legs; of a read READ_ALONE, too */
 	u64 word;		    /* legs_word when it was sent */
 	u32 lapse;		    /* of the write lease, likewise */
 	bool primary_only;

@@ -12,6 +12,9 @@
 /* A sequential run leaves its leg when that has so many more reads in flight than another. */
 #define RUN_SLACK (4 * LEG_BURDEN)
 #define NEVER_USED_HZ (10 * HZ)
+#define READ_ALONE BIT(31)   /* with a cluster log, of a region that was not in sync */
+#define DECIDED_HZ (10 * HZ) /* until then a leg that fails for all is given up, if it can be, */
+#define DECIDED_AGAIN_HZ (60 * HZ) /* and if it was not, this is not waited for again so soon */
 
 /* One of these (bits); NULL: there is none. Inline, as every read comes here. */
 static __always_inline struct leg *choose(struct mirror_set *ms, sector_t sector,
@@ -47,21 +50,35 @@ static __always_inline void aim(struct mirror_set *ms, struct mirror_io *io, str
 	bio_set_dev(bio, leg->dev->bdev);
 }
 
-/* The leg that a region has that is not in sync; NULL: it failed. */
-static struct leg *only_leg(struct mirror_set *ms, const struct mirror_io *io, u64 word)
+/* The leg that a region has that is not in sync; NULL: it failed, or may not be read now. */
+static struct leg *only_leg(struct mirror_set *ms, struct mirror_io *io, u64 word)
 {
-	struct leg *leg = ms->cluster ? &ms->legs[word_primary(word)] : primary_leg(ms);
+	struct leg *leg = primary_leg(ms);
 
+	if (ms->cluster) {
+		if (unlikely(cluster_log_paused(ms->cluster)))
+			return NULL;
+		leg = &ms->legs[word_primary(word)];
+		io->failed |= READ_ALONE;
+	}
 	return leg_alive(leg) && !(io->failed & BIT(leg - ms->legs)) ? leg : NULL;
 }
 
 /*
- * The region did not count as in sync, yet nobody has said that it is not: while it is not known
- * what a lost node was writing, none does. That passes; a read that the primary cannot serve waits.
+ * A region that did not count as in sync has no leg. With a cluster log that may pass: the nodes
+ * are deciding about the primary, or will at once; or nobody has said that the region is not in
+ * sync: none counts as that while it is not known what a lost node was writing.
  */
-static bool in_doubt(struct mirror_set *ms, struct bio *bio)
+static bool may_pass(struct mirror_set *ms, struct bio *bio)
 {
-	return ms->cluster && !cluster_log_unsynced(ms->cluster, region_of(ms, bio));
+	unsigned long failed;
+
+	if (!ms->cluster)
+		return false;
+	failed = READ_ONCE(ms->legs[word_primary(legs_word(ms))].alone_failed);
+	return cluster_log_paused(ms->cluster) ||
+	       (failed && time_before(jiffies, failed + DECIDED_HZ)) ||
+	       !cluster_log_unsynced(ms->cluster, region_of(ms, bio));
 }
 
 int mirror_map_read(struct mirror_set *ms, struct bio *bio)
@@ -86,9 +103,9 @@ int mirror_map_read(struct mirror_set *ms, struct bio *bio)
 	else
 		return DM_MAPIO_KILL;
 	if (unlikely(!leg)) {
-		bool passes = in_sync == -EWOULDBLOCK || (in_sync == 0 && in_doubt(ms, bio));
+		bool wait = in_sync == -EWOULDBLOCK || (in_sync == 0 && may_pass(ms, bio));
 
-		if (!passes || bio->bi_opf & REQ_RAHEAD)
+		if (!wait || bio->bi_opf & REQ_RAHEAD)
 			return DM_MAPIO_KILL;
 		queue_for_worker(ms, &ms->reads, bio);
 		return DM_MAPIO_SUBMITTED;
@@ -109,9 +126,19 @@ static void do_not_read(struct mirror_set *ms, unsigned long legs)
 static void made_good(struct mirror_set *ms, struct mirror_io *io)
 {
 	u64 index = dm_target_offset(ms->ti, io->iter.bi_sector) >> ms->region_shift;
+	unsigned long legs = io->failed & ~READ_ALONE;
 
-	if (!repair_ask(ms, index, io->leg - ms->legs, io->failed))
-		do_not_read(ms, io->failed);
+	if (!repair_ask(ms, index, io->leg - ms->legs, legs))
+		do_not_read(ms, legs);
+}
+
+/* A read that no other leg may serve now has failed. */
+static void alone_failed(struct leg *leg)
+{
+	unsigned long at = READ_ONCE(leg->alone_failed);
+
+	if (!at || time_after(jiffies, at + DECIDED_AGAIN_HZ))
+		WRITE_ONCE(leg->alone_failed, jiffies | 1);
 }
 
 int mirror_end_read(struct mirror_set *ms, struct bio *bio, blk_status_t *error)
@@ -119,16 +146,23 @@ int mirror_end_read(struct mirror_set *ms, struct bio *bio, blk_status_t *error)
 	struct mirror_io *io = io_of(bio);
 	struct leg *leg = io->leg;
 
-	if (!*error) {
-		made_good(ms, io);
+	if (!*error && (!(io->failed & READ_ALONE) || cluster_log_show(ms->cluster))) {
+		if (io->failed & ~READ_ALONE)
+			made_good(ms, io);
 		return DM_ENDIO_DONE;
 	}
-	if (*error == BLK_STS_NOTSUPP || bio->bi_opf & REQ_RAHEAD)
+	if (*error == BLK_STS_NOTSUPP || bio->bi_opf & REQ_RAHEAD) {
+		*error = *error ?: BLK_STS_IOERR;
 		return DM_ENDIO_DONE;
-	DMERR_LIMIT("%s: a read failed, trying another leg", leg->dev->name);
-	io->failed |= BIT(leg - ms->legs);
-	if (!repair_bears(leg))
-		leg_fail(leg, LEG_READ_ERROR);
+	}
+	if (*error) {
+		DMERR_LIMIT("%s: a read failed, trying another leg", leg->dev->name);
+		if (io->failed & READ_ALONE)
+			alone_failed(leg);
+		io->failed |= BIT(leg - ms->legs);
+		if (!repair_bears(leg))
+			leg_fail(leg, LEG_READ_ERROR);
+	}
 	/* Also what a leg that splits bios has counted in it: it came as a whole, and ends once. */
 	bio->bi_iter = io->iter;
 	bio->bi_flags = io->flags;
@@ -179,13 +213,14 @@ void mirror_queued_reads(struct mirror_set *ms, struct bio_list *reads)
 		struct leg *leg;
 
 		io->leg = NULL;
+		io->failed &= ~READ_ALONE;
 		if (wait_with_read(ms, bio))
 			continue;
 		if (ms->log->type->in_sync(ms->log, region_of(ms, bio), 1) == 1) {
 			leg = choose(ms, bio->bi_iter.bi_sector, word_readable(word) & ~io->failed);
 		} else {
 			leg = only_leg(ms, io, word);
-			if (!leg && in_doubt(ms, bio)) {
+			if (!leg && may_pass(ms, bio)) {
 				put_off(ms, bio);
 				continue;
 			}

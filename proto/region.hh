@@ -44,7 +44,7 @@ inline constexpr uint32_t kMaxUuid = 128;               // DM_UUID_LEN - 1
 inline constexpr uint32_t kMaxMessageBytes = 64 << 10;  // one cluster message, header included
 inline constexpr uint32_t kMaxUnsyncedRanges = 65536;   // beyond it neighbours are joined: more is copied, nothing is lost
 inline constexpr uint32_t kMaxHeldRequests = 256;       // kernel requests of one log that wait for an answer
-inline constexpr uint32_t kMaxRepairs = 64;              // regions of one log that its kernel asks to have rewritten; beyond it they are not heard
+inline constexpr uint32_t kMaxRepairs = 64;             // regions of one log that its kernel asks to have rewritten; beyond it they are not heard
 inline constexpr uint32_t kMaxJoinBacklog = 20000;      // messages a joiner keeps while its state arrives; beyond it asks anew
 
 }  // namespace proto

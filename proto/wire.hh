@@ -18,7 +18,8 @@ namespace proto::wire {
 
 inline constexpr uint32_t kMagic = 0x676f6c63;  // "clog"
 inline constexpr uint16_t kVersion = 2;
-inline constexpr uint16_t kRepairSince = 2;  // version that knows Repair
+inline constexpr uint16_t kRepairSince = 2;  // version that knows Repair,
+inline constexpr uint16_t kUnseenSince = 2;  // and LegVote::unseen
 inline constexpr uint16_t kReadableBy = 1;
 inline constexpr uint32_t kChunkBytes = 48 << 10;    // of a state transfer; leaves room for the frame below kMaxMessageBytes
 inline constexpr uint32_t kRangesPerMessage = 2000;  // of each list: four lists of 8-byte ranges fit into a message
@@ -245,9 +246,10 @@ struct LegVote {
     uint8_t leg = 0;
     uint64_t round = 0;  // names the question
     uint8_t failed = 0;
+    uint8_t unseen = 0;  // its kernel has not answered a read of what only this leg, the primary, may have, and does not until this is decided
     template <class A>
     void fields(A& a) {
-        a(leg), a(round), a(failed);
+        a(leg), a(round), a(failed), a(unseen);
     }
 };
 struct LegAck {  // the node's kernel reads and writes by this epoch, and its slot names it

@@ -96,12 +96,12 @@ struct Regions {  // by the channel (proto/channel.h)
     std::vector<Range> ranges;
 };
 struct KernelLegs {  // by the channel: what the kernel or its administrator says of the legs (bits), or which epoch it follows
-    enum What { failed, forced, restore, follows };
+    enum What { failed, forced, restore, follows, paused };
     uint64_t luid = 0;
     std::string uuid;
     What what{};
     uint16_t legs = 0;
-    uint32_t epoch = 0;
+    uint32_t epoch = 0;  // of follows; of paused: 1 if something was seen
 };
 struct Repair {  // by the channel: the region is in sync, and cannot be read from these legs (bits), though from another
     std::string uuid;
@@ -253,6 +253,7 @@ enum class Planted : uint8_t {
     legs_not_on_disk,        // after a crash of everybody all legs are taken to be in use
     grant_twice,             // two nodes may switch an array at once
     switch_at_wish,          // an array is switched because one node wants it
+    seen_primary_goes,       // the primary is given up though somebody has read what only it has
     count_
 };
 

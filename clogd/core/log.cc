@@ -765,7 +765,9 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
             my_legs_.acked.reset(), my_legs_.confirmed.reset();
             my_legs_.probes.clear();
             my_legs_.answering.clear();
+            my_legs_.verdicts.clear();
             channel_.told_legs.reset();
+            channel_.told_pause.reset();
             channel_.lost_told.clear();   // said in an earlier standing, and perhaps not heard
             channel_.told_close.clear();  // what the kernel cleared meanwhile may count as in use again
             speak_again();
@@ -939,6 +941,7 @@ void Log::apply_attach(NodeId node, const wire::Attach& a) {
             return;
         }
         m.status = Member::joining;
+        state_.legs.unseen.erase(node);  // its new daemon does not know of it
         lost_at_.erase(node);
         m.boot = a.boot;
         if (a.legs || !a.kept) m.legs = a.legs;
@@ -993,6 +996,7 @@ void Log::remove_member(NodeId node) {
         r = r->second.waiting.empty() ? state_.reports.erase(r) : std::next(r);
     }
     state_.legs.waiting.erase(node);
+    state_.legs.unseen.erase(node);
     for (auto& [leg, suspect] : state_.legs.suspects) suspect.votes.erase(node);
     state_.members.erase(it);
     transfers_.erase(node);

@@ -55,8 +55,8 @@ struct LogHost {
     virtual bool node_in_view(NodeId node) const = 0;  // its daemon is there
     virtual bool node_in_ring(NodeId node) const = 0;  // its machine is there
     virtual bool node_lists_log(NodeId node, const std::string& uuid) const = 0;
-    virtual TimeMs last_loss() const = 0;    // when a node was last lost from sight
-    virtual uint16_t version() const = 0;    // of messages: the oldest that a daemon in the view has
+    virtual TimeMs last_loss() const = 0;  // when a node was last lost from sight
+    virtual uint16_t version() const = 0;  // of messages: the oldest that a daemon in the view has
 };
 
 struct Instance {  // one table of the kernel's that uses the log
@@ -222,8 +222,11 @@ class Log {
 
     // log_legs.cc
     bool legs_agreed() const;
-    bool leg_can_go(uint8_t leg) const;
-    bool primary_can_go() const;
+    bool leg_can_go(uint8_t leg, bool unseen = false) const;
+    bool primary_can_go(bool unseen = false) const;
+    bool primary_has_alone() const;
+    bool pause_due() const;
+    void vote();
     uint16_t legs_to_flush() const;
     proto::AgreedLegs agreed_legs() const;
     void raise_leg_epoch();
@@ -373,20 +376,18 @@ class Log {
         uint32_t told_state = UINT32_MAX;
         std::optional<std::pair<uint32_t, uint32_t>> told_legs;  // value and epoch of LEGS
         std::optional<uint32_t> follows;                         // epoch
+        std::optional<bool> told_pause, saw;                     // saw: answers the last PAUSE
         TimeMs renew_at = 0;
     };
     Channel channel_;
 
-    struct Probing {
-        uint64_t round = 0;
-        TimeMs since = 0;
-    };
     struct MyLegs {                             // what this node has to say of the legs; bits
         uint16_t failed = 0;                    // a write failed here
         uint16_t alone = 0;                     // of these: the others do not give them up
         uint16_t forced = 0, back = 0;          // the administrator gives them up, or says that they are well
-        std::map<uint8_t, Probing> probes;      // asked for by a vote
+        std::map<uint8_t, TimeMs> probes;       // asked for by a vote, and since when
         std::map<uint8_t, uint64_t> answering;  // rounds that this node has answered, or asks its leg about
+        std::map<uint8_t, uint8_t> verdicts;    // to be said
         std::array<TimeMs, proto::kMaxLegs> ask_at{};
         void well(uint16_t legs) {  // or of no interest any more
             failed &= static_cast<uint16_t>(~legs);

@@ -14,7 +14,9 @@
 // before they stand there (Missed). A leg that joins is written first; once all kernels do so, that becomes `raw` and is copied
 // like anything else. With one leg alive there is nothing to copy, and every region counts as in sync.
 //
-// The primary goes only while every region is in sync: else its content is all there is of some, and writes wait for it.
+// The primary goes only while no other leg lacks what was acknowledged: else its content is all there is of some regions, and writes wait for
+// it. Where a node was lost while it wrote, the rest may be on the primary alone; that goes with it, if every member vouches that nobody has seen
+// it: its kernel then answers no read of what is not in sync until it is decided (Pause).
 #include <algorithm>
 #include <bit>
 #include <utility>
@@ -53,22 +55,33 @@ proto::AgreedLegs Log::agreed_legs() const {
 
 // ---- decided by all alike -----------------------------------------------------------------------------------------------------
 
-bool Log::leg_can_go(uint8_t leg) const {
+bool Log::leg_can_go(uint8_t leg, bool unseen) const {
     const LegState& l = state_.legs;
     if (!legs_agreed() || !(l.written() & bit(leg))) return false;
     if (l.joining & bit(leg)) return true;
     if (!(l.alive() & ~bit(leg))) return false;  // the last one
     if (leg != l.primary) return true;
-    return primary_can_go();
+    return primary_can_go(unseen);
 }
 
-// Every other leg has all that the primary has, also after a crash of everybody.
-bool Log::primary_can_go() const {
+// Somebody was lost, and what it was writing may be on the primary alone.
+bool Log::primary_has_alone() const {
+    return !state_.torn.empty() || std::any_of(state_.members.begin(), state_.members.end(),
+                                               [](const auto& m) { return m.second.status == Member::lost_unread || m.second.status == Member::absent_unread; });
+}
+
+// Every other leg has all that was acknowledged, also after a crash of everybody, and all that was seen. Unseen: every active member says so.
+bool Log::primary_can_go(bool unseen) const {
     if (!params_.has_disk) return false;  // nobody would know which leg has what was acknowledged
     if (host_.config().planted == Planted::primary_goes_unsynced) return true;
     for (const auto& [node, m] : state_.members)
         if (!m.lease.empty()) return false;
-    return state_.unsynced_count() == 0;
+    if (!state_.raw.empty()) return false;
+    if (!primary_has_alone()) return true;
+    if (!unseen && host_.config().planted != Planted::seen_primary_goes) return false;
+    return std::all_of(state_.members.begin(), state_.members.end(), [](const auto& m) {  // the others' kernels may show it to somebody
+        return m.second.status == Member::active || m.second.status == Member::lost || m.second.status == Member::lost_unread;
+    });
 }
 
 void Log::raise_leg_epoch() {
@@ -86,6 +99,7 @@ void Log::leg_away(uint8_t leg) {
     l.away |= bit(leg);
     l.joining &= static_cast<uint16_t>(~bit(leg));
     l.suspects.erase(leg);
+    l.unseen.clear();
     if (l.primary == leg) l.primary = static_cast<uint8_t>(std::countr_zero(l.alive()));
     state_.missed.add(state_.raw);
     state_.missed.add(state_.torn);
@@ -121,20 +135,24 @@ void Log::decide_suspects() {
     const std::set<NodeId> voters = state_.with(Member::active);
     for (auto it = l.suspects.begin(); it != l.suspects.end();) {
         const auto& [leg, s] = *it;
-        size_t said = 0, failed = 0;
-        for (NodeId node : voters)
+        size_t said = 0, failed = 0, unseen = 0;
+        for (NodeId node : voters) {
             if (auto vote = s.votes.find(node); vote != s.votes.end()) ++said, failed += vote->second;
-        if (voters.empty() || (said < voters.size() && !(s.any && failed))) {
+            unseen += l.unseen.count(node);
+        }
+        const bool one_is_enough = s.any && failed && !(leg == l.primary && primary_has_alone());
+        if (voters.empty() || (said < voters.size() && !one_is_enough)) {
             ++it;
             continue;
         }
-        const bool gone = (s.any ? failed > 0 : failed * 2 > voters.size()) && leg_can_go(leg);
+        const bool gone = (s.any ? failed > 0 : failed * 2 > voters.size()) && leg_can_go(leg, unseen == voters.size());
         if (gone) {
             leg_away(leg);
             it = l.suspects.begin();
             continue;
         }
         if (s.reporter == host_.config().self) leg_stays(leg, failed, voters.size());
+        if (leg == l.primary) l.unseen.clear();
         it = l.suspects.erase(it);
     }
 }
@@ -192,11 +210,14 @@ void Log::apply_legs(NodeId sender, MemberState& from, const wire::LegSuspect& s
     auto [at, fresh] = l.suspects.try_emplace(s.leg);
     if (!fresh) return;
     at->second = {state_.applied, sender, s.any, {}};
+    if (s.leg == l.primary) l.unseen.clear();
 }
 
 void Log::apply_legs(NodeId sender, MemberState& from, const wire::LegVote& v) {
     auto s = state_.legs.suspects.find(v.leg);
-    if (from.status == Member::active && s != state_.legs.suspects.end() && s->second.round == v.round) s->second.votes[sender] = v.failed;
+    if (from.status != Member::active || s == state_.legs.suspects.end() || s->second.round != v.round) return;
+    s->second.votes[sender] = v.failed;
+    if (v.unseen && v.leg == state_.legs.primary && host_.version() >= wire::kUnseenSince) state_.legs.unseen.insert(sender);
 }
 
 void Log::apply_legs(NodeId sender, MemberState& from, const wire::LegAck& a) {
@@ -287,10 +308,7 @@ void Log::leg_stays(uint8_t leg, size_t failed, size_t voters) {
 
 void Log::probed(const ev::Probed& e) {
     if (phase_ != Phase::active) return;
-    if (auto p = my_legs_.probes.find(e.leg); p != my_legs_.probes.end()) {
-        host_.send(uuid_, wire::LegVote{e.leg, p->second.round, static_cast<uint8_t>(e.ok ? 0 : 1)});
-        my_legs_.probes.erase(p);
-    }
+    if (my_legs_.probes.erase(e.leg)) my_legs_.verdicts[e.leg] = e.ok ? 0 : 1;
     if (e.ok && my_legs_.alone & bit(e.leg)) {  // the writes that it missed are tried again; if they fail, we hear of it
         my_legs_.well(bit(e.leg));
         if (channel_.on) host_.emit(out::Tell{static_cast<uint32_t>(live_luid_), CLOG_RETRY, {}, bit(e.leg), 0});
@@ -310,6 +328,7 @@ void Log::kernel_legs(const ev::KernelLegs& e) {
             my_legs_.well(e.legs);
             break;
         case ev::KernelLegs::follows: channel_.follows = e.epoch; break;
+        case ev::KernelLegs::paused: channel_.saw = e.epoch != 0; break;
     }
 }
 
@@ -323,6 +342,29 @@ void Log::tell_legs() {
     if (channel_.told_legs == std::pair(value, l.epoch)) return;
     channel_.told_legs = {value, l.epoch};
     host_.emit(out::Tell{static_cast<uint32_t>(live_luid_), CLOG_LEGS, {}, value, l.epoch});
+}
+
+bool Log::pause_due() const { return state_.legs.suspects.contains(state_.legs.primary) && primary_has_alone(); }
+
+// About the primary only when the kernel has said what was seen.
+void Log::vote() {
+    const LegState& l = state_.legs;
+    const bool pause = pause_due();
+    if (channel_.on && channel_.told_pause != pause) {
+        channel_.told_pause = pause;
+        channel_.saw.reset();
+        host_.emit(out::Tell{static_cast<uint32_t>(live_luid_), CLOG_PAUSE, {}, pause, 0});
+    }
+    for (auto v = my_legs_.verdicts.begin(); v != my_legs_.verdicts.end();) {
+        const auto [leg, failed] = *v;
+        const bool asks = channel_.on && pause && leg == l.primary;
+        if (asks && !channel_.saw) {
+            ++v;
+            continue;
+        }
+        if (auto s = l.suspects.find(leg); s != l.suspects.end()) host_.send(uuid_, wire::LegVote{leg, s->second.round, failed, asks && !*channel_.saw});
+        v = my_legs_.verdicts.erase(v);
+    }
 }
 
 // While active: what this node has to say to the others.
@@ -368,21 +410,24 @@ void Log::serve_legs() {
     for (const auto& [leg, s] : l.suspects) {  // also one that was asked about before this node came
         if (auto said = my_legs_.answering.find(leg); said != my_legs_.answering.end() && said->second == s.round) continue;
         my_legs_.answering[leg] = s.round;
+        my_legs_.verdicts.erase(leg);
+        my_legs_.probes.erase(leg);
         if (my_legs_.failed & bit(leg)) {
-            host_.send(uuid_, wire::LegVote{leg, s.round, 1});
+            my_legs_.verdicts[leg] = 1;
         } else {
-            my_legs_.probes[leg] = {s.round, now};
+            my_legs_.probes[leg] = now;
             host_.emit(out::Probe{uuid_, leg});
         }
     }
     for (auto p = my_legs_.probes.begin(); p != my_legs_.probes.end();) {
-        if (now < p->second.since + kProbeMs) {
+        if (now < p->second + kProbeMs) {
             ++p;
             continue;
         }
-        host_.send(uuid_, wire::LegVote{p->first, p->second.round, 1});
+        my_legs_.verdicts[p->first] = 1;
         p = my_legs_.probes.erase(p);
     }
+    vote();
     if (my_legs_.alone && now >= my_legs_.retry_at) {
         my_legs_.retry_at = now + kRepeatMs;
         for (uint8_t leg = 0; leg < l.count; ++leg)

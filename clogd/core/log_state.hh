@@ -60,6 +60,7 @@ struct LegState {
     uint32_t epoch = 0;        // one more with each change
     std::set<NodeId> waiting;  // members whose kernels may not yet follow it
     std::map<uint8_t, Suspect> suspects;
+    std::set<NodeId> unseen;  // members that have voted so about the primary
 
     uint16_t all() const { return static_cast<uint16_t>((1u << count) - 1); }
     uint16_t alive() const { return static_cast<uint16_t>(all() & ~(away | joining)); }
@@ -211,6 +212,7 @@ struct LogState {
                 a(waiting);
             }
         }
+        late_fields(a);
     }
 
     Bytes encode() const {
@@ -228,6 +230,18 @@ struct LogState {
     uint64_t digest() const { return proto::fnv1a(encode()); }
 
   private:
+    // What the first version does not know: only if there is any, which there is not while a member is of that version.
+    template <class A>
+    void late_fields(A& a) {
+        std::vector<NodeId> unseen(legs.unseen.begin(), legs.unseen.end());
+        if constexpr (A::reading) {
+            if (a.left() == 0) return;
+            a(unseen);
+            legs.unseen = {unseen.begin(), unseen.end()};
+        } else if (!unseen.empty()) {
+            a(unseen);
+        }
+    }
     template <class A>
     static void member_fields(A& a, MemberState& m) {
         a(m.status), a(m.slot), a(m.no_grace), a(m.join_epoch);

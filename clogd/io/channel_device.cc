@@ -95,6 +95,7 @@ struct ChannelDevice::Impl : std::enable_shared_from_this<ChannelDevice::Impl> {
             case CLOG_LEGS_FORCED: legs(f, ev::KernelLegs::forced); return;
             case CLOG_LEGS_RESTORE: legs(f, ev::KernelLegs::restore); return;
             case CLOG_FOLLOWS: legs(f, ev::KernelLegs::follows); return;
+            case CLOG_PAUSED: legs(f, ev::KernelLegs::paused); return;
             case CLOG_REPAIR:
                 if (const std::string* uuid = uuid_of(f)) on_event(ev::Repair{*uuid, f.serial, static_cast<uint16_t>(f.value & CLOG_LEGS_MASK)});
                 return;

@@ -63,6 +63,7 @@ class ChannelMirror final : public ChannelKernel {
             say_follows_ = false;
             return {legs_event(clogd::ev::KernelLegs::follows, 0, agreed_.epoch)};
         }
+        if (std::exchange(say_paused_, false)) return {legs_event(clogd::ev::KernelLegs::paused, 0, saw_)};
         if (legs_failed_ & ~failed_told_) {
             failed_told_ = legs_failed_;
             return {legs_event(clogd::ev::KernelLegs::failed, legs_failed_, 0)};
@@ -111,6 +112,9 @@ class ChannelMirror final : public ChannelKernel {
             legs_news_ = true;
             legs_failed_ &= told_legs_.written;
             failed_told_ &= legs_failed_;
+        } else if (t.type == CLOG_PAUSE) {
+            paused_ = say_paused_ = t.value;
+            poke();
         } else if (t.type == CLOG_TAKEN) {
             repairs_.erase(t.serial);
         } else if (t.type == CLOG_RETRY) {
@@ -123,6 +127,7 @@ class ChannelMirror final : public ChannelKernel {
                 for (uint32_t i = 0; i < r.count; ++i) news |= picture_take(&picture_, t.type, r.start + i);
             if (news) poke();
         }
+        if (has_lease() && !picture_.unsynced && !primary_only_) saw_ = false;
         wake();
     }
     void daemon_left() override {
@@ -141,6 +146,7 @@ class ChannelMirror final : public ChannelKernel {
         legs_news_ = true;
         legs_failed_ = failed_told_ = retry_ = 0;
         repairs_.clear();
+        paused_ = say_paused_ = saw_ = false;
         wake();
         host_.after(300'000, guard([this] {
                         leaving_ = false;
@@ -175,7 +181,7 @@ class ChannelMirror final : public ChannelKernel {
     bool asks_for_repair() const override { return !repairs_.empty(); }
     uint32_t readable(Region r) const override {
         if (!may_begin()) return 0;
-        return !primary_only_ && !(picture_.flags[r] & R_UNSYNCED) ? told_legs_.readable : 1u << told_legs_.primary;
+        return in_sync(r) ? told_legs_.readable : 1u << told_legs_.primary;
     }
 
   private:
@@ -205,11 +211,22 @@ class ChannelMirror final : public ChannelKernel {
         --outstanding_;
         host_.bio_failed(node_, bio);
     }
+    bool in_sync(Region r) const { return !primary_only_ && !(picture_.flags[r] & R_UNSYNCED); }
+    void put_off(const Bio& bio) {
+        reads_.push_back(bio);
+        host_.after(20'000, guard([this] { wake(); }));
+    }
     void read(const Bio& bio) {
-        uint32_t legs = readable(bio.block / host_.blocks_per_region());
-        host_.after(10, guard([this, bio, legs] {
-                        if (auto value = host_.leg_read(node_, bio, legs)) finish(bio, *value);
-                        else fail(bio);
+        const Region r = bio.block / host_.blocks_per_region();
+        const uint32_t legs = readable(r);
+        const bool alone = !in_sync(r);
+        if (alone && paused_) return put_off(bio);
+        host_.after(10, guard([this, bio, legs, alone] {
+                        auto value = host_.leg_read(node_, bio, legs);
+                        if (!value) return fail(bio);
+                        if (alone && paused_) return put_off(bio);
+                        saw_ = saw_ || alone;
+                        finish(bio, *value);
                     }));
     }
     Entry& entry(const Bio& bio) { return entries_[bio.block / host_.blocks_per_region()]; }
@@ -395,7 +412,7 @@ class ChannelMirror final : public ChannelKernel {
     std::map<Region, AskedRepair> repairs_;
     agreement told_legs_{}, agreed_{};
     uint32_t legs_failed_ = 0, failed_told_ = 0, legs_forced_ = 0, legs_restore_ = 0, retry_ = 0;
-    bool legs_news_ = false, say_follows_ = false, leaving_ = false;
+    bool legs_news_ = false, say_follows_ = false, leaving_ = false, paused_ = false, say_paused_ = false, saw_ = false;
     bool primary_only_ = false, busy_ = false;
     uint32_t outstanding_ = 0, lapses_ = 0;
 };

@@ -99,8 +99,8 @@ class Kernel {
     virtual void leave() {}  // a suspend; it comes back by itself
     virtual void restore_legs() {}
     virtual void force_leg(uint32_t) {}
-    virtual void lose_some(uint32_t) {}                    // a scrub found that the legs differ in a region
-    virtual void repair(uint32_t, uint32_t) {}             // a leg cannot be read in a region
+    virtual void lose_some(uint32_t) {}         // a scrub found that the legs differ in a region
+    virtual void repair(uint32_t, uint32_t) {}  // a leg cannot be read in a region
     virtual bool asks_for_repair() const { return false; }
     virtual uint32_t readable(Region) const { return 0; }  // bits of legs from which it would read the region now
 };

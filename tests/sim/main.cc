@@ -36,7 +36,8 @@ constexpr const char* kPlanted[] = {"none",
                                     "unmark-while-away",
                                     "legs-not-on-disk",
                                     "grant-twice",
-                                    "switch-at-wish"};
+                                    "switch-at-wish",
+                                    "seen-primary-goes"};
 static_assert(std::size(kPlanted) == static_cast<size_t>(clogd::Planted::count_));
 }  // namespace
 

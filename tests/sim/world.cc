@@ -1264,7 +1264,7 @@ class World final : public KernelHost {
         call.uuid = m.uuid;
         call.version = 3;
         call.seq = 1;
-        call.channel = m.channel_permille == 1000;
+        call.channel = m.channel_permille > 0;  // where the primary may have moved, the kernel's own target is refused
         call.legs = call.channel ? static_cast<uint8_t>(m.legs.size()) : uint8_t{0};
         call.type = Request::ctr;
         std::string text = ctr(m);

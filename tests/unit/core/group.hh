@@ -31,6 +31,7 @@ struct Group {
     std::set<NodeId> newer;  // these are of the next version: it appends fields
     std::set<NodeId> older;  // these say that they are of the first version
     std::set<NodeId> deaf;   // their kernels say nothing of what they were told
+    std::set<NodeId> saw;    // somebody has read there what the primary alone has
     std::map<NodeId, std::set<uint8_t>> bad_legs;
     std::deque<std::pair<NodeId, Event>> todo;
     TimeMs now = 1000;
@@ -128,6 +129,7 @@ struct Group {
     void act(NodeId n, Member&, out::Probe& o) { todo.emplace_back(n, ev::Probed{o.uuid, o.leg, !bad_legs[n].contains(o.leg)}); }
     void act(NodeId n, Member& m, out::Tell& o) {
         m.told.push_back(o);
+        if (o.type == CLOG_PAUSE && o.value) todo.emplace_back(n, ev::KernelLegs{1, "LVM-x", ev::KernelLegs::paused, 0, saw.contains(n)});
         if (o.type == CLOG_LEGS && !deaf.contains(n)) todo.emplace_back(n, ev::KernelLegs{1, "LVM-x", ev::KernelLegs::follows, 0, o.serial});
     }
     void act(NodeId n, Member&, out::CopyCancel& o) { todo.emplace_back(n, ev::CopyIdle{o.uuid}); }

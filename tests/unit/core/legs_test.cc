@@ -221,6 +221,75 @@ TEST(Legs, AMirrorThatIsClosedWithALegAwayRemembersIt) {
     EXPECT_EQ(s.state().unsynced_count(), 0u);
 }
 
+namespace {
+// Node 3 is lost while it writes in region 7; then the primary fails.
+struct LostWriter : Group {
+    LostWriter() : Group(3) {
+        for (NodeId n = 1; n <= 3; ++n) {
+            create(n, "131072 clustered-disk /dev/log 1024 nosync", 2);
+            pass(500);
+        }
+        for (auto& [n, m] : nodes) m->cluster.config_mutable().dead_wait_ms = 600000;  // nothing is copied
+        step(3, ev::Regions{1, "LVM-x", ev::Regions::mark, {{7, 1}}});
+        pass(200);
+        nodes.erase(3);
+        for (NodeId n : {1u, 2u})
+            for (const Event& e : {Event(ev::Membership{{{1, 101}, {2, 102}}, {3}}), Event(ev::Ring{2, 1, {1, 2}}), Event(ev::Quorum{2, 1, true})}) todo.emplace_back(n, e);
+        run();
+        pass(500);
+        bad_legs[1] = bad_legs[2] = {0};
+    }
+    void primary_fails() {
+        step(1, ev::KernelLegs{1, "LVM-x", ev::KernelLegs::failed, 1, 0});
+        pass(5000);
+    }
+    const LogState& state() { return log(2).state(); }
+    uint32_t paused(NodeId n) {
+        uint32_t value = 2;
+        for (const auto& t : node(n).told)
+            if (t.type == CLOG_PAUSE) value = t.value;
+        return value;
+    }
+};
+}  // namespace
+
+TEST(Legs, WhatALostNodeWasWritingGoesWithThePrimaryIfNobodyHasSeenIt) {
+    LostWriter g;
+    ASSERT_EQ(g.state().torn.ranges(), (std::vector<Range>{{7, 1}}));
+    g.primary_fails();
+    EXPECT_EQ(g.state().legs.away, 1u);
+    EXPECT_EQ(g.state().legs.primary, 1u);
+    EXPECT_EQ(g.state().unsynced_count(), 0u);
+    EXPECT_TRUE(g.state().missed.contains(7));
+    for (NodeId n : {1u, 2u}) EXPECT_EQ(g.paused(n), 0u);  // reads go on
+}
+
+TEST(Legs, WhatWasSeenKeepsThePrimary) {
+    LostWriter g;
+    g.saw = {2};
+    g.primary_fails();
+    EXPECT_EQ(g.state().legs.away, 0u);
+    EXPECT_TRUE(g.node(1).noted("it is the primary, and 1 region(s) are not in sync"));
+    g.saw.clear();  // copied meanwhile on another way, say
+    g.pass(5000);
+    EXPECT_EQ(g.state().legs.away, 1u);
+}
+
+TEST(Legs, OneVoteIsNotEnoughForThePrimaryOfALostNode) {
+    LostWriter g;
+    for (auto& [n, m] : g.nodes) m->cluster.config_mutable().leg_failure_any = true;
+    g.saw = {2};
+    g.primary_fails();
+    EXPECT_EQ(g.state().legs.away, 0u);
+}
+
+TEST(Legs, WhatALegMissedKeepsThePrimaryThoughNobodyHasSeenIt) {
+    LostWriter g;
+    g.step(2, ev::Regions{1, "LVM-x", ev::Regions::lost, {{9, 1}}});
+    g.primary_fails();
+    EXPECT_EQ(g.state().legs.away, 0u);
+}
+
 TEST(Legs, ANodeWithAnotherNumberOfLegsIsRefused) {
     Group h(2);
     h.create(1, kCtr, 2);
