@@ -70,7 +70,7 @@ struct leg {
 	unsigned int by_paths; /* the same, if only its paths are looked at */
 	atomic_t read_errors;  /* that were borne (repair.c), */
 	unsigned long errors_since; /* jiffies */
-	unsigned long alone_failed; /* jiffies, 0: never; a read that no other leg may serve */
+	unsigned long lacked; /* jiffies, 0: never; as the only leg for a read, by the cluster */
 } ____cacheline_aligned_in_smp;
 
 /* A region that is in use: marked, written, waited for or copied. */

@@ -71,14 +71,21 @@ static struct leg *only_leg(struct mirror_set *ms, struct mirror_io *io, u64 wor
  */
 static bool may_pass(struct mirror_set *ms, struct bio *bio)
 {
-	unsigned long failed;
+	struct leg *leg;
+	unsigned long at;
 
 	if (!ms->cluster)
 		return false;
-	failed = READ_ONCE(ms->legs[word_primary(legs_word(ms))].alone_failed);
-	return cluster_log_paused(ms->cluster) ||
-	       (failed && time_before(jiffies, failed + DECIDED_HZ)) ||
-	       !cluster_log_unsynced(ms->cluster, region_of(ms, bio));
+	if (cluster_log_paused(ms->cluster) ||
+	    !cluster_log_unsynced(ms->cluster, region_of(ms, bio)))
+		return true;
+	leg = &ms->legs[word_primary(legs_word(ms))];
+	at = READ_ONCE(leg->lacked);
+	if (!at || time_after(jiffies, at + DECIDED_AGAIN_HZ)) {
+		at = jiffies | 1;
+		WRITE_ONCE(leg->lacked, at);
+	}
+	return time_before(jiffies, at + DECIDED_HZ);
 }
 
 int mirror_map_read(struct mirror_set *ms, struct bio *bio)
@@ -132,15 +139,6 @@ static void made_good(struct mirror_set *ms, struct mirror_io *io)
 		do_not_read(ms, legs);
 }
 
-/* A read that no other leg may serve now has failed. */
-static void alone_failed(struct leg *leg)
-{
-	unsigned long at = READ_ONCE(leg->alone_failed);
-
-	if (!at || time_after(jiffies, at + DECIDED_AGAIN_HZ))
-		WRITE_ONCE(leg->alone_failed, jiffies | 1);
-}
-
 int mirror_end_read(struct mirror_set *ms, struct bio *bio, blk_status_t *error)
 {
 	struct mirror_io *io = io_of(bio);
@@ -157,8 +155,6 @@ int mirror_end_read(struct mirror_set *ms, struct bio *bio, blk_status_t *error)
 	}
 	if (*error) {
 		DMERR_LIMIT("%s: a read failed, trying another leg", leg->dev->name);
-		if (io->failed & READ_ALONE)
-			alone_failed(leg);
 		io->failed |= BIT(leg - ms->legs);
 		if (!repair_bears(leg))
 			leg_fail(leg, LEG_READ_ERROR);
