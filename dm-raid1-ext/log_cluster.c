@@ -774,6 +774,7 @@ struct cluster_log *cluster_log_make(struct dm_dirty_log *dm, struct dm_target *
 	l->dm = dm;
 	l->ti = ti;
 	l->extra = "";
+	l->seen = true; /* by another table, perhaps */
 	spin_lock_init(&l->lock);
 	init_waitqueue_head(&l->waiters);
 	INIT_LIST_HEAD(&l->dirty);
@@ -857,7 +858,7 @@ int cluster_log_suspend(struct dm_dirty_log *dm)
 	l->legs_retry = 0;
 	l->paused = false;
 	l->say_paused = false;
-	l->seen = false;
+	l->seen = true;
 	l->nr_repairs = 0;
 	spin_unlock_irq(&l->lock);
 	if (r == -ENOTCONN && !l->grouped)

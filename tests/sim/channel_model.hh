@@ -146,7 +146,8 @@ class ChannelMirror final : public ChannelKernel {
         legs_news_ = true;
         legs_failed_ = failed_told_ = retry_ = 0;
         repairs_.clear();
-        paused_ = say_paused_ = saw_ = false;
+        paused_ = say_paused_ = false;
+        saw_ = true;
         wake();
         host_.after(300'000, guard([this] {
                         leaving_ = false;
@@ -412,7 +413,7 @@ class ChannelMirror final : public ChannelKernel {
     std::map<Region, AskedRepair> repairs_;
     agreement told_legs_{}, agreed_{};
     uint32_t legs_failed_ = 0, failed_told_ = 0, legs_forced_ = 0, legs_restore_ = 0, retry_ = 0;
-    bool legs_news_ = false, say_follows_ = false, leaving_ = false, paused_ = false, say_paused_ = false, saw_ = false;
+    bool legs_news_ = false, say_follows_ = false, leaving_ = false, paused_ = false, say_paused_ = false, saw_ = true;
     bool primary_only_ = false, busy_ = false;
     uint32_t outstanding_ = 0, lapses_ = 0;
 };
