@@ -22,7 +22,7 @@ import time
 mode, seed, until = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 FRAME, RANGE = struct.Struct("<IHHIII"), struct.Struct("<II")
 HELLO, CREATE, DESTROY, RESUME, SUSPEND, MARK, CLEAR, WANT, LOST, HELD = range(1, 11)
-ANSWER, STATE, SYNCED, UNSYNCED, CLOSE, MARKED, _, TOLD, LEGS, RETRY, GROUP, TAKEN = range(32, 44)
+ANSWER, STATE, SYNCED, UNSYNCED, CLOSE, MARKED, _, TOLD, LEGS, RETRY, GROUP, TAKEN, PAUSE = range(32, 45)
 ACTIVE, PRIMARY_ONLY, LOG_FAILED = 1, 2, 4
 CONFIRMED = 1 << 31
 TOP = (1 << 32) - 1
@@ -120,7 +120,7 @@ def nonsense(log):
         lambda: good + good[:rng.randrange(1, len(good))],
         lambda: good[:rng.randrange(1, len(good))],
         lambda: good * (WRITE_MAX // len(good) + 1),
-        lambda: frame(rng.choice((0, HELLO, CREATE, MARK, CLEAR, HELD, 38, 31, 44, 65535)), log),
+        lambda: frame(rng.choice((0, HELLO, CREATE, MARK, CLEAR, HELD, 38, 31, 45, 65535)), log),
         lambda: frame(TAKEN, log, serial=rng.choice((n, TOP))),
         lambda: frame(GROUP, log, serial=rng.getrandbits(32), value=rng.getrandbits(32)),
         lambda: frame(LEGS, log, value=0),
@@ -138,6 +138,7 @@ def at_the_wrong_time(log):
         lambda: frame(ANSWER, log, serial=rng.getrandbits(32), value=rng.choice((0, 5, TOP))),
         lambda: frame(RETRY, log, value=rng.getrandbits(32)),
         lambda: frame(TAKEN, log, serial=rng.randrange(regions[log])),
+        lambda: frame(PAUSE, log, value=rng.getrandbits(1)),
         lambda: frame(rng.choice((SYNCED, LEGS, STATE, 777)), log + 1000, value=rng.getrandbits(32)),  # of a log that is gone
         lambda: frame(SYNCED, log, [some_range(log)]) * 100))()
 
