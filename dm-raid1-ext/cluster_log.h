@@ -69,8 +69,8 @@ struct cluster_log {
 	u32 legs_failed, legs_forced, legs_restore, legs_retry; /* bits */
 	u32 failed_told;					/* of legs_failed */
 	bool was_active;					/* since it was resumed */
-	/* Reads of what is not in sync wait; one was answered since everything was last in sync. */
-	bool paused, seen;
+	u32 paused; /* not 0: reads of what is not in sync wait; the serial of that */
+	bool seen;  /* such a read was answered since everything was last in sync */
 	bool say_paused;
 	struct cluster_repair repairs[CLUSTER_REPAIRS];
 	unsigned int nr_repairs;
@@ -129,7 +129,7 @@ void cluster_log_lose(struct cluster_log *l, u64 region);
 /* No read of what is not in sync may be answered now: such a read waits for news. */
 static inline bool cluster_log_paused(const struct cluster_log *l)
 {
-	return READ_ONCE(l->paused);
+	return smp_load_acquire(&l->paused); /* what was told before it went is known, too */
 }
 
 /*

@@ -143,7 +143,7 @@ bool cluster_log_show(struct cluster_log *l)
 	if (!READ_ONCE(l->seen))
 		WRITE_ONCE(l->seen, true);
 	smp_mb(); /* pairs with take_pause() */
-	return !READ_ONCE(l->paused);
+	return !cluster_log_paused(l);
 }
 EXPORT_SYMBOL_GPL(cluster_log_show);
 
@@ -325,15 +325,15 @@ static void take_retry(struct cluster_log *l, u32 legs)
 }
 
 /* What the kernel answers is composed after this: whoever sees `paused` unset is seen there. */
-static void take_pause(struct cluster_log *l, bool pause)
+static void take_pause(struct cluster_log *l, u32 serial)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&l->lock, flags);
-	WRITE_ONCE(l->paused, pause);
+	smp_store_release(&l->paused, serial);
 	smp_mb(); /* pairs with cluster_log_show() */
-	l->say_paused = pause;
-	if (pause)
+	l->say_paused = serial;
+	if (serial)
 		channel_poke(l);
 	spin_unlock_irqrestore(&l->lock, flags);
 }
@@ -441,7 +441,7 @@ int log_take(struct cluster_log *l, const struct clog_frame *f, const void *item
 			return -EINVAL;
 		break;
 	case CLOG_PAUSE:
-		take_pause(l, f->value & 1);
+		take_pause(l, f->serial);
 		break;
 	case CLOG_TAKEN:
 		if (f->serial >= l->picture.regions)
@@ -557,7 +557,8 @@ static bool compose_legs(struct cluster_log *l, struct clog_frame *f)
 	} else if (l->say_paused) {
 		l->say_paused = false;
 		f->type = CLOG_PAUSED;
-		f->serial = READ_ONCE(l->seen);
+		f->serial = l->paused;
+		f->value = READ_ONCE(l->seen);
 	} else if (l->legs_failed & ~l->failed_told) {
 		l->failed_told = l->legs_failed;
 		f->type = CLOG_LEGS_FAILED;
@@ -856,7 +857,7 @@ int cluster_log_suspend(struct dm_dirty_log *dm)
 	l->legs_failed = 0;
 	l->failed_told = 0;
 	l->legs_retry = 0;
-	l->paused = false;
+	l->paused = 0;
 	l->say_paused = false;
 	l->seen = true;
 	l->nr_repairs = 0;

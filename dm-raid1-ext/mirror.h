@@ -205,7 +205,7 @@ struct mirror_io {
 	unsigned short flags;
 	atomic_t left;
 	unsigned long failed, sent; /* bits of legs; of a read READ_ALONE, too */
-	u64 word;		    /* legs_word when it was sent */
+	u64 word;		    /* legs_word when it was sent; of a read with READ_ALONE, too */
 	u32 lapse;		    /* of the write lease, likewise */
 	bool primary_only;
 	blk_status_t status;

@@ -60,6 +60,7 @@ static struct leg *only_leg(struct mirror_set *ms, struct mirror_io *io, u64 wor
 			return NULL;
 		leg = &ms->legs[word_primary(word)];
 		io->failed |= READ_ALONE;
+		io->word = word;
 	}
 	return leg_alive(leg) && !(io->failed & BIT(leg - ms->legs)) ? leg : NULL;
 }
@@ -139,12 +140,22 @@ static void made_good(struct mirror_set *ms, struct mirror_io *io)
 		do_not_read(ms, legs);
 }
 
+/*
+ * What a region not in sync has on the primary: not while the nodes decide about that leg, nor when
+ * they have decided, for it may be the only one that has this.
+ */
+static bool may_show(struct mirror_set *ms, struct mirror_io *io)
+{
+	return !(io->failed & READ_ALONE) ||
+	       (cluster_log_show(ms->cluster) && legs_word(ms) == io->word);
+}
+
 int mirror_end_read(struct mirror_set *ms, struct bio *bio, blk_status_t *error)
 {
 	struct mirror_io *io = io_of(bio);
 	struct leg *leg = io->leg;
 
-	if (!*error && (!(io->failed & READ_ALONE) || cluster_log_show(ms->cluster))) {
+	if (!*error && may_show(ms, io)) {
 		if (io->failed & ~READ_ALONE)
 			made_good(ms, io);
 		return DM_ENDIO_DONE;

@@ -62,7 +62,7 @@ enum clog_frame_type {
 	CLOG_GROUPS = 16, /* value: bits of the groups of which a path can be used here; serial: CLOG_GROUPS_ fields */
 	CLOG_SWITCHED = 17, /* serial: the turn of GROUP; value: CLOG_SWITCH_, how it has ended */
 	CLOG_REPAIR = 18, /* serial: a region in sync; value: bits of legs that it cannot be read from, though from another */
-	CLOG_PAUSED = 19, /* answers PAUSE 1; serial: 1 if such a read was answered since everything was in sync, else 0 */
+	CLOG_PAUSED = 19, /* serial: that of PAUSE; value: 1 if such a read was answered since everything was in sync, else 0 */
 	/* daemon to kernel */
 	CLOG_ANSWER = 32, /* value: 0 or a positive errno */
 	CLOG_STATE = 33, /* value: CLOG_STATE_ bits; serial: lease in ms */
@@ -75,7 +75,7 @@ enum clog_frame_type {
 	CLOG_RETRY = 41, /* value: bits of legs on which what failed may be tried again */
 	CLOG_GROUP = 42, /* value: CLOG_GROUP_ fields; serial: the turn, one more with each grant */
 	CLOG_TAKEN = 43, /* serial: a region: it is copied from a leg that can be read, or that is of no use any more */
-	CLOG_PAUSE = 44, /* value 1: from now on no read of what is not in sync is answered; 0: they go on */
+	CLOG_PAUSE = 44, /* serial not 0: from now on no read of what is not in sync is answered; 0: they go on */
 };
 
 #define CLOG_STATE_ACTIVE 1u	   /* writes are allowed for the lease */

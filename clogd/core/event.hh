@@ -101,7 +101,7 @@ struct KernelLegs {  // by the channel: what the kernel or its administrator say
     std::string uuid;
     What what{};
     uint16_t legs = 0;
-    uint32_t epoch = 0;  // of follows; of paused: 1 if something was seen
+    uint32_t epoch = 0;  // of follows; of paused: the serial, and `legs` is 1 if something was seen
 };
 struct Repair {  // by the channel: the region is in sync, and cannot be read from these legs (bits), though from another
     std::string uuid;

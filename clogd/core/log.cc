@@ -474,8 +474,12 @@ void Log::expect_frozen(LogState& s) {
 bool Log::in_the_way() {
     MemberState* me = self();
     if (!me || me->busy.empty()) return false;
-    for (const auto& [node, m] : state_.members)
-        if (node != host_.config().self && !m.lease.intersect(me->busy).empty()) return true;
+    RangeSet unsynced = me->busy.intersect(state_.torn);
+    unsynced.add(me->busy.intersect(state_.raw));
+    for (const auto& [node, m] : state_.members) {
+        const bool lost = m.status == Member::lost || m.status == Member::lost_unread;  // it may have a lease that nobody else has seen
+        if (node != host_.config().self && (!m.lease.intersect(me->busy).empty() || (lost && !unsynced.empty()))) return true;
+    }
     return false;
 }
 
@@ -817,7 +821,7 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
             busy_asked_.remove(change->add);
             pass_.remove(change->drop);
             for (const Range& r : change->add)
-                for (uint32_t i = 0; i < r.count; ++i)
+                for (uint32_t i = 0; i < r.count && state_.leases_open(); ++i)
                     if (!state_.leased(r.start + i) && (channel_.on ? state_.unsynced(r.start + i) : state_.torn.contains(r.start + i))) pass_.add(r.start + i);
         }
     } else if (const auto* l = std::get_if<wire::Lease>(&body)) {

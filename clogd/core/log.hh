@@ -376,7 +376,8 @@ class Log {
         uint32_t told_state = UINT32_MAX;
         std::optional<std::pair<uint32_t, uint32_t>> told_legs;  // value and epoch of LEGS
         std::optional<uint32_t> follows;                         // epoch
-        std::optional<bool> told_pause, saw;                     // saw: answers the last PAUSE
+        std::optional<uint32_t> told_pause;                      // its serial; 0: reads go on
+        std::optional<bool> saw;                                 // the answer to it
         TimeMs renew_at = 0;
     };
     Channel channel_;
@@ -397,6 +398,7 @@ class Log {
         std::optional<uint32_t> confirmed, acked;  // epochs
     };
     MyLegs my_legs_;
+    uint32_t pauses_ = 0;
     uint8_t my_leg_count_ = 0;
     proto::AgreedLegs kernel_legs_;  // what the kernel kept, when the daemon was started
     TimeMs leg_epoch_at_ = 0;

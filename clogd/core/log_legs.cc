@@ -328,7 +328,9 @@ void Log::kernel_legs(const ev::KernelLegs& e) {
             my_legs_.well(e.legs);
             break;
         case ev::KernelLegs::follows: channel_.follows = e.epoch; break;
-        case ev::KernelLegs::paused: channel_.saw = e.epoch != 0; break;
+        case ev::KernelLegs::paused:
+            if (channel_.told_pause == e.epoch) channel_.saw = e.legs != 0;
+            break;
     }
 }
 
@@ -350,10 +352,10 @@ bool Log::pause_due() const { return state_.legs.suspects.contains(state_.legs.p
 void Log::vote() {
     const LegState& l = state_.legs;
     const bool pause = pause_due();
-    if (channel_.on && channel_.told_pause != pause) {
-        channel_.told_pause = pause;
+    if (channel_.on && (!channel_.told_pause || pause != (*channel_.told_pause != 0))) {
+        channel_.told_pause = pause ? ++pauses_ : 0;
         channel_.saw.reset();
-        host_.emit(out::Tell{static_cast<uint32_t>(live_luid_), CLOG_PAUSE, {}, pause, 0});
+        host_.emit(out::Tell{static_cast<uint32_t>(live_luid_), CLOG_PAUSE, {}, 0, *channel_.told_pause});
     }
     for (auto v = my_legs_.verdicts.begin(); v != my_legs_.verdicts.end();) {
         const auto [leg, failed] = *v;

@@ -25,7 +25,8 @@ constexpr uint16_t bit(uint8_t leg) { return static_cast<uint16_t>(1u << leg); }
 // The leg that becomes the primary in the place of one of these, if that may be now. Every member must be there to follow.
 std::optional<uint8_t> Log::primary_instead_of(uint16_t bad) const {
     const LegState& l = state_.legs;
-    const uint16_t good = static_cast<uint16_t>(l.alive() & ~bad);
+    uint16_t good = static_cast<uint16_t>(l.alive() & ~bad);
+    for (const auto& [leg, suspect] : l.suspects) good &= static_cast<uint16_t>(~bit(leg));
     if (!good || !legs_agreed() || l.joining || !l.waiting.empty() || !primary_can_go()) return std::nullopt;
     for (const auto& [node, m] : state_.members)
         if (m.status != Member::active) return std::nullopt;
@@ -40,6 +41,7 @@ void Log::apply_repair(const MemberState& from, const wire::Repair& r) {
         if (!regions.empty()) unsync(regions, true);
     } else if (auto leg = primary_instead_of(r.bad)) {
         const uint8_t before = std::exchange(l.primary, *leg);
+        l.unseen.clear();
         raise_leg_epoch();
         if (phase_ == Phase::active) note(out::Level::notice, fmt::format("leg {} cannot be read everywhere: the primary is leg {} (epoch {})", before, l.primary, l.epoch));
     }

@@ -127,7 +127,8 @@ struct LogState {
             if (m.status == Member::active) return node;
         return 0;
     }
-    // Nobody may be given a lease while some node's writes are unknown (I2, I4).
+    // Nobody may be given a lease while some node's writes are unknown (I2, I4), nor write what is not in sync: a node that was lost may be copying
+    // it under a lease that nobody else has seen.
     bool leases_open() const {
         for (const auto& [node, m] : members)
             if (m.status != Member::active && m.status != Member::joining && m.status != Member::absent) return false;

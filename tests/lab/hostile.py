@@ -138,7 +138,7 @@ def at_the_wrong_time(log):
         lambda: frame(ANSWER, log, serial=rng.getrandbits(32), value=rng.choice((0, 5, TOP))),
         lambda: frame(RETRY, log, value=rng.getrandbits(32)),
         lambda: frame(TAKEN, log, serial=rng.randrange(regions[log])),
-        lambda: frame(PAUSE, log, value=rng.getrandbits(1)),
+        lambda: frame(PAUSE, log, serial=rng.getrandbits(1)),
         lambda: frame(rng.choice((SYNCED, LEGS, STATE, 777)), log + 1000, value=rng.getrandbits(32)),  # of a log that is gone
         lambda: frame(SYNCED, log, [some_range(log)]) * 100))()
 

@@ -63,7 +63,7 @@ class ChannelMirror final : public ChannelKernel {
             say_follows_ = false;
             return {legs_event(clogd::ev::KernelLegs::follows, 0, agreed_.epoch)};
         }
-        if (std::exchange(say_paused_, false)) return {legs_event(clogd::ev::KernelLegs::paused, 0, saw_)};
+        if (std::exchange(say_paused_, false)) return {legs_event(clogd::ev::KernelLegs::paused, saw_, paused_)};
         if (legs_failed_ & ~failed_told_) {
             failed_told_ = legs_failed_;
             return {legs_event(clogd::ev::KernelLegs::failed, legs_failed_, 0)};
@@ -113,7 +113,8 @@ class ChannelMirror final : public ChannelKernel {
             legs_failed_ &= told_legs_.written;
             failed_told_ &= legs_failed_;
         } else if (t.type == CLOG_PAUSE) {
-            paused_ = say_paused_ = t.value;
+            paused_ = t.serial;
+            say_paused_ = paused_ != 0;
             poke();
         } else if (t.type == CLOG_TAKEN) {
             repairs_.erase(t.serial);
@@ -146,7 +147,8 @@ class ChannelMirror final : public ChannelKernel {
         legs_news_ = true;
         legs_failed_ = failed_told_ = retry_ = 0;
         repairs_.clear();
-        paused_ = say_paused_ = false;
+        paused_ = 0;
+        say_paused_ = false;
         saw_ = true;
         wake();
         host_.after(300'000, guard([this] {
@@ -413,9 +415,9 @@ class ChannelMirror final : public ChannelKernel {
     std::map<Region, AskedRepair> repairs_;
     agreement told_legs_{}, agreed_{};
     uint32_t legs_failed_ = 0, failed_told_ = 0, legs_forced_ = 0, legs_restore_ = 0, retry_ = 0;
-    bool legs_news_ = false, say_follows_ = false, leaving_ = false, paused_ = false, say_paused_ = false, saw_ = true;
+    bool legs_news_ = false, say_follows_ = false, leaving_ = false, say_paused_ = false, saw_ = true;
     bool primary_only_ = false, busy_ = false;
-    uint32_t outstanding_ = 0, lapses_ = 0;
+    uint32_t outstanding_ = 0, lapses_ = 0, paused_ = 0;
 };
 
 }  // namespace sim

@@ -129,7 +129,7 @@ struct Group {
     void act(NodeId n, Member&, out::Probe& o) { todo.emplace_back(n, ev::Probed{o.uuid, o.leg, !bad_legs[n].contains(o.leg)}); }
     void act(NodeId n, Member& m, out::Tell& o) {
         m.told.push_back(o);
-        if (o.type == CLOG_PAUSE && o.value) todo.emplace_back(n, ev::KernelLegs{1, "LVM-x", ev::KernelLegs::paused, 0, saw.contains(n)});
+        if (o.type == CLOG_PAUSE && o.serial) todo.emplace_back(n, ev::KernelLegs{1, "LVM-x", ev::KernelLegs::paused, saw.contains(n), o.serial});
         if (o.type == CLOG_LEGS && !deaf.contains(n)) todo.emplace_back(n, ev::KernelLegs{1, "LVM-x", ev::KernelLegs::follows, 0, o.serial});
     }
     void act(NodeId n, Member&, out::CopyCancel& o) { todo.emplace_back(n, ev::CopyIdle{o.uuid}); }

@@ -244,11 +244,11 @@ struct LostWriter : Group {
         pass(5000);
     }
     const LogState& state() { return log(2).state(); }
-    uint32_t paused(NodeId n) {
-        uint32_t value = 2;
+    bool paused(NodeId n) {
+        uint32_t serial = 0;
         for (const auto& t : node(n).told)
-            if (t.type == CLOG_PAUSE) value = t.value;
-        return value;
+            if (t.type == CLOG_PAUSE) serial = t.serial;
+        return serial != 0;
     }
 };
 }  // namespace
@@ -261,7 +261,7 @@ TEST(Legs, WhatALostNodeWasWritingGoesWithThePrimaryIfNobodyHasSeenIt) {
     EXPECT_EQ(g.state().legs.primary, 1u);
     EXPECT_EQ(g.state().unsynced_count(), 0u);
     EXPECT_TRUE(g.state().missed.contains(7));
-    for (NodeId n : {1u, 2u}) EXPECT_EQ(g.paused(n), 0u);  // reads go on
+    for (NodeId n : {1u, 2u}) EXPECT_FALSE(g.paused(n));
 }
 
 TEST(Legs, WhatWasSeenKeepsThePrimary) {
@@ -288,6 +288,25 @@ TEST(Legs, WhatALegMissedKeepsThePrimaryThoughNobodyHasSeenIt) {
     g.step(2, ev::Regions{1, "LVM-x", ev::Regions::lost, {{9, 1}}});
     g.primary_fails();
     EXPECT_EQ(g.state().legs.away, 0u);
+}
+
+// It may have a lease that nobody else has seen (I2).
+TEST(LostNode, NobodyWritesWhatItMayBeCopying) {
+    LostWriter g;
+    auto marked = [&](Region r) {
+        return std::any_of(g.node(1).told.begin(), g.node(1).told.end(), [&](const out::Tell& t) { return t.type == CLOG_MARKED && RangeSet(t.ranges).contains(r); });
+    };
+    g.copies_last = true;
+    g.step(1, ev::Regions{1, "LVM-x", ev::Regions::mark, {{7, 1}, {9, 1}}});
+    g.pass(5000);
+    EXPECT_TRUE(marked(9));
+    EXPECT_FALSE(marked(7));
+    for (auto& [n, m] : g.nodes) m->cluster.config_mutable().dead_wait_ms = 0;
+    g.pass(5000);
+    for (const out::Copy& c : std::vector(g.node(1).copies)) g.step(1, ev::Copied{c.uuid, c.ranges, {}, {}});
+    for (const out::Copy& c : std::vector(g.node(2).copies)) g.step(2, ev::Copied{c.uuid, c.ranges, {}, {}});
+    g.pass(5000);
+    EXPECT_TRUE(marked(7));
 }
 
 TEST(Legs, ANodeWithAnotherNumberOfLegsIsRefused) {
