@@ -76,9 +76,15 @@ struct Hello {
     uint8_t part = 0;  // a long list is sent in parts
     uint8_t parts = 1;
     std::vector<LogStanding> logs;
+    uint64_t boot = 0;  // names the node's boot; 0: not known
     template <class A>
     void fields(A& a) {
         a(version), a(incarnation), a(part), a(parts), a(logs);
+        if constexpr (A::reading) {
+            if (a.left()) a(boot);  // the first version does not say it
+        } else {
+            a(boot);
+        }
     }
 };
 

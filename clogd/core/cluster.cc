@@ -205,6 +205,7 @@ void Cluster::say_hello() {
     for (uint8_t part = 0; part < parts; ++part) {
         wire::Hello h;
         h.incarnation = config_.incarnation;
+        h.boot = config_.boot;
         h.part = part;
         h.parts = parts;
         size_t from = part * kStandingsPerHello, to = std::min(from + kStandingsPerHello, all.size());
@@ -217,7 +218,7 @@ void Cluster::say_hello() {
 void Cluster::hello(NodeId sender, const wire::Hello& h) {
     if (h.parts == 0 || !members_.contains(sender)) return;
     Greeting& g = greetings_[sender];
-    if (h.part == 0) g = {{}, h.parts, h.version};
+    if (h.part == 0) g = {{}, h.parts, h.version, h.boot};
     if (g.parts_left == 0) return;
     g.logs.insert(g.logs.end(), h.logs.begin(), h.logs.end());
     --g.parts_left;
@@ -231,6 +232,11 @@ void Cluster::hello(NodeId sender, const wire::Hello& h) {
 
 bool Cluster::anyone_active(const Entry& e) const {
     return std::any_of(e.standings.begin(), e.standings.end(), [](const auto& s) { return s.second.standing == wire::Standing::active; });
+}
+
+uint64_t Cluster::node_boot(NodeId node) const {
+    auto it = greetings_.find(node);
+    return it == greetings_.end() ? 0 : it->second.boot;
 }
 
 bool Cluster::node_lists_log(NodeId node, const std::string& uuid) const {

@@ -56,6 +56,7 @@ class Cluster final : private LogHost {
         std::vector<proto::wire::LogStanding> logs;
         uint8_t parts_left = 0;
         uint16_t version = 0;
+        uint64_t boot = 0;
     };
 
     // LogHost
@@ -66,6 +67,7 @@ class Cluster final : private LogHost {
     bool node_in_view(NodeId node) const override { return members_.contains(node); }
     bool node_in_ring(NodeId node) const override { return machines_.contains(node); }
     bool node_lists_log(NodeId node, const std::string& uuid) const override;
+    uint64_t node_boot(NodeId node) const override;
     TimeMs last_loss() const override { return last_loss_; }
 
     void on(const ev::Call& e);

@@ -366,6 +366,8 @@ void Log::form_from_disk(const Bytes& bytes) {
                 if (f && wrote && !f->content.trusted) trusted = false;
                 bool is_self = m.node == cfg.self;
                 bool present = !is_self && host_.node_in_view(m.node) && host_.node_lists_log(m.node, uuid_);
+                const uint64_t boot = host_.node_boot(m.node), wrote_in = wrote ? f->content.header.boot : 0;
+                present = present && !(boot && wrote_in && boot != wrote_in);  // else another life of it: what it had marked is a dead kernel's
                 bool absent = !is_self && !host_.node_in_view(m.node) && host_.node_in_ring(m.node);
                 if (wrote) {
                     s.raw.add(f->content.raw);

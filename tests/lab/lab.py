@@ -33,7 +33,7 @@ DEBUG_KERNEL = os.environ.get("CLOGD_LAB_DEBUG")  # folder with bzImage and rele
 TURN = os.environ.get("CLOGD_LAB_TURN")  # a lock file: labs that share it boot side by side, but tell one after the other
 SLOW = float(os.environ.get("CLOGD_LAB_PATIENCE", "1"))  # multiplies every limit of patience; none of them is an assertion
 # What a kernel says when something is wrong with it.
-REPORTS = re.compile(r"BUG:|WARNING:|KASAN|INFO: (possible|inconsistent|suspicious|task)|sleeping function|ODEBUG|Oops|general protection fault|refcount_t")
+REPORTS = "BUG:|WARNING:|KASAN|INFO: (possible|inconsistent|suspicious|task)|sleeping function|ODEBUG|Oops|general protection fault|refcount_t"
 # Of every machine: the root's, the disks', the network's, device-mapper's.
 MODULES = "9pnet_virtio", "9p", "overlay", "virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "configfs", "dm-mod", "dm-mirror", "dm-log-userspace"
 
@@ -218,7 +218,7 @@ class Node:
                    "-kernel", self.lab.image, "-initrd", self.lab.ramfs,
                    # no_timer_check: a machine that waits for its turn may miss the ticks that the kernel counts at its start. The rest is speed; and memory that
                    # is not cleared for us hides less.
-                   "-append", f"console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off no_timer_check log_buf_len=4M init_on_alloc=0 cryptomgr.notests audit=0 apparmor=0 lab.lab={HERE} lab.node={self.number}",
+                   "-append", f"console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off no_timer_check log_buf_len={'16M' if DEBUG_KERNEL else '4M'} init_on_alloc=0 cryptomgr.notests audit=0 apparmor=0 lab.lab={HERE} lab.node={self.number}",
                    "-display", "none", "-no-reboot", "-monitor", "none", "-vga", "none",
                    *(x for f in serial for x in ("-serial", f"file:{f}")),
                    "-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
@@ -431,9 +431,9 @@ class Node:
 
     def reports(self):
         """What its kernel has complained about since it booted, whatever was cleared from dmesg."""
-        log = self.run("dd if=/dev/kmsg iflag=nonblock bs=8k status=none 2> /dev/null; true")
-        expect("Linux version" in log, f"node {self.number}: the kernel's log has lost its beginning")
-        return [line for line in log.splitlines() if REPORTS.search(line)]
+        self.run("dd if=/dev/kmsg iflag=nonblock bs=8k status=none > /run/kmsg 2> /dev/null; true")
+        expect("Linux version" in self.run("grep -m 1 'Linux version' /run/kmsg; true"), f"node {self.number}: the kernel's log has lost its beginning")
+        return self.run(f"grep -E '{REPORTS}' /run/kmsg; rm /run/kmsg").splitlines()
 
     def trace(self, *systems):
         """Tracepoints of these modules, from now on; the returned function tells which have been hit."""
