@@ -32,8 +32,8 @@ check: $(BUILD)/.deps-modules $(BUILD)/.deps-build $(BUILD)/.deps-check $(BUILD)
 check-stories: $(BUILD)/.deps-modules $(BUILD)/.deps-build $(BUILD)/.deps-check $(BUILD)/.deps-lab ## every story on both kernels with both targets (an hour)
 	@CLOGD_BUILD=$(abspath $(BUILD)) tests/check.sh stories
 
-check-debug: $(BUILD)/.deps-lab $(BUILD)/.deps-modules ## the modules in a kernel with KASAN, lockdep, kmemleak, failslab (built once)
-	@CLOGD_BUILD=$(abspath $(BUILD)) tests/check-debug.sh
+check-debug: $(BUILD)/.deps-lab $(BUILD)/.deps-modules ## the modules in a kernel with KASAN, lockdep, kmemleak, failslab (built once); some stories: STORY="16 33"
+	@CLOGD_BUILD=$(abspath $(BUILD)) tests/check-debug.sh $(STORY)
 
 demo: build $(BUILD)/.deps-lab ## three real kernels share a mirror and lose a node in the middle of writing
 	@CLOGD_BUILD=$(abspath $(BUILD)) python3 tests/lab/demo.py
