@@ -37,7 +37,7 @@ typedef uint32_t clog_u32;
 #endif
 
 #define CLOG_CHANNEL_DEVICE "clogd" /* under /dev */
-#define CLOG_CHANNEL_VERSION 2
+#define CLOG_CHANNEL_VERSION 3
 #define CLOG_FRAME_MAX 16384 /* bytes of one frame; a read must offer at least as much */
 #define CLOG_RANGES_MAX 2000 /* ranges of one frame */
 #define CLOG_LEASE_MAX_MS 60000
