@@ -478,10 +478,9 @@ bool Log::in_the_way() {
     if (!me || me->busy.empty()) return false;
     RangeSet unsynced = me->busy.intersect(state_.torn);
     unsynced.add(me->busy.intersect(state_.raw));
-    for (const auto& [node, m] : state_.members) {
-        const bool lost = m.status == Member::lost || m.status == Member::lost_unread;  // it may have a lease that nobody else has seen
-        if (node != host_.config().self && (!m.lease.intersect(me->busy).empty() || (lost && !unsynced.empty()))) return true;
-    }
+    if (state_.lease_unseen() && !unsynced.empty()) return true;
+    for (const auto& [node, m] : state_.members)
+        if (node != host_.config().self && !m.lease.intersect(me->busy).empty()) return true;
     return false;
 }
 
@@ -823,7 +822,7 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
             busy_asked_.remove(change->add);
             pass_.remove(change->drop);
             for (const Range& r : change->add)
-                for (uint32_t i = 0; i < r.count && state_.leases_open(); ++i)
+                for (uint32_t i = 0; i < r.count && !state_.lease_unseen(); ++i)
                     if (!state_.leased(r.start + i) && (channel_.on ? state_.unsynced(r.start + i) : state_.torn.contains(r.start + i))) pass_.add(r.start + i);
         }
     } else if (const auto* l = std::get_if<wire::Lease>(&body)) {

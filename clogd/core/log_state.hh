@@ -5,6 +5,7 @@
 // node alone can see. That is what makes `encode()` equal on all members (I5) and a lease granted by one granted by all (I2).
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
@@ -127,12 +128,15 @@ struct LogState {
             if (m.status == Member::active) return node;
         return 0;
     }
-    // Nobody may be given a lease while some node's writes are unknown (I2, I4), nor write what is not in sync: a node that was lost may be copying
-    // it under a lease that nobody else has seen.
+    // Nobody may be given a lease while some node's writes are unknown (I2, I4).
     bool leases_open() const {
         for (const auto& [node, m] : members)
             if (m.status != Member::active && m.status != Member::joining && m.status != Member::absent) return false;
         return true;
+    }
+    // A node that was lost may be copying under a lease that nobody else has seen: nobody begins to write what is not in sync (I2).
+    bool lease_unseen() const {
+        return std::any_of(members.begin(), members.end(), [](const auto& m) { return m.second.status == Member::lost || m.second.status == Member::lost_unread; });
     }
     bool leased(Region r) const {
         for (const auto& [node, m] : members)
