@@ -686,8 +686,7 @@ int log_control(struct cluster_log *l, unsigned int type)
 	l->control_state = CONTROL_QUEUED;
 	channel_poke(l);
 	spin_unlock_irqrestore(&l->lock, flags);
-	/* Nothing is in use yet with CREATE: whoever waits for a daemon that hangs may be killed.
-	 */
+	/* With CREATE nothing is in use yet: who waits for a hung daemon may be killed. */
 	if (type == CLOG_CREATE)
 		left = wait_event_killable_timeout(l->waiters, control_ended(l), patience);
 	else

@@ -70,7 +70,7 @@ static struct leg *only_leg(struct mirror_set *ms, struct mirror_io *io, u64 wor
  * are deciding about the primary, or will at once; or nobody has said that the region is not in
  * sync: none counts as that while it is not known what a lost node was writing.
  */
-static bool may_pass(struct mirror_set *ms, struct bio *bio)
+static bool worth_waiting(struct mirror_set *ms, struct bio *bio)
 {
 	struct leg *leg;
 	unsigned long at;
@@ -111,7 +111,7 @@ int mirror_map_read(struct mirror_set *ms, struct bio *bio)
 	else
 		return DM_MAPIO_KILL;
 	if (unlikely(!leg)) {
-		bool wait = in_sync == -EWOULDBLOCK || (in_sync == 0 && may_pass(ms, bio));
+		bool wait = in_sync == -EWOULDBLOCK || (in_sync == 0 && worth_waiting(ms, bio));
 
 		if (!wait || bio->bi_opf & REQ_RAHEAD)
 			return DM_MAPIO_KILL;
@@ -227,7 +227,7 @@ void mirror_queued_reads(struct mirror_set *ms, struct bio_list *reads)
 			leg = choose(ms, bio->bi_iter.bi_sector, word_readable(word) & ~io->failed);
 		} else {
 			leg = only_leg(ms, io, word);
-			if (!leg && may_pass(ms, bio)) {
+			if (!leg && worth_waiting(ms, bio)) {
 				put_off(ms, bio);
 				continue;
 			}

@@ -123,6 +123,15 @@ class Reader {
     bool ok_ = true;
 };
 
+// The last field of a message, if earlier versions do not write it: it keeps its value then.
+template <class A, class T>
+void later_field(A& a, T& value) {
+    if constexpr (A::reading) {
+        if (a.left() == 0) return;
+    }
+    a(value);
+}
+
 // tables[0] is the usual one for a byte; tables[n] is for a byte with n more behind it.
 inline constexpr auto kCrcTables = [] {
     std::array<std::array<uint32_t, 256>, 8> t{};

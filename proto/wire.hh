@@ -80,11 +80,7 @@ struct Hello {
     template <class A>
     void fields(A& a) {
         a(version), a(incarnation), a(part), a(parts), a(logs);
-        if constexpr (A::reading) {
-            if (a.left()) a(boot);  // the first version does not say it
-        } else {
-            a(boot);
-        }
+        later_field(a, boot);
     }
 };
 
@@ -255,7 +251,8 @@ struct LegVote {
     uint8_t unseen = 0;  // its kernel has not answered a read of what only this leg, the primary, may have, and does not until this is decided
     template <class A>
     void fields(A& a) {
-        a(leg), a(round), a(failed), a(unseen);
+        a(leg), a(round), a(failed);
+        later_field(a, unseen);
     }
 };
 struct LegAck {  // the node's kernel reads and writes by this epoch, and its slot names it

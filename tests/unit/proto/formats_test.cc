@@ -77,6 +77,20 @@ TEST(Wire, EveryMessageComesBack) {
     }
 }
 
+// What version 1 sends has neither boot nor unseen.
+TEST(Wire, FramesOfTheFirstVersionAreRead) {
+    for (const auto& [body, bytes] : {std::pair{wire::Body(wire::LegVote{1, 7, 1}), 1}, std::pair{wire::Body(wire::Hello{}), 8}}) {
+        Bytes frame = wire::encode({{1, 2, 3}, "uuid", body});
+        frame.erase(frame.end() - 4 - bytes, frame.end());
+        Writer crc;
+        crc(crc32c(frame));
+        frame.insert(frame.end(), crc.bytes().begin(), crc.bytes().end());
+        auto back = wire::decode(frame);
+        ASSERT_TRUE(back) << body.index();
+        EXPECT_EQ(wire::encode(*back), wire::encode({{1, 2, 3}, "uuid", body}));
+    }
+}
+
 // A cluster of versions N and N+1: the newer one appends fields, the older one reads what it knows.
 TEST(Wire, OlderReaderTakesLongerMessage) {
     Writer w;
