@@ -7,8 +7,8 @@
      leg0, leg1, log
 
 The channel is root's alone, and one daemon's at a time. Nonsense is refused, and told once; what is said at the wrong time is lived with. The daemon
-dies and another one comes, under load, and then clogd: the mirror is in sync, the legs are identical. A hostile one that sends the legs away and
-back at random cannot crash the machine either, and the mirror can be removed.
+dies and another one comes, under load, and then clogd: the mirror is in sync, the legs are identical. Who waits for one that hangs may be killed. A hostile one that
+sends the legs away and back at random cannot crash the machine either, and the mirror can be removed.
 """
 import json
 import sys
