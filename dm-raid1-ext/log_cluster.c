@@ -330,8 +330,8 @@ static void take_pause(struct cluster_log *l, u32 serial)
 	unsigned long flags;
 
 	spin_lock_irqsave(&l->lock, flags);
-	smp_store_release(&l->paused, serial);
-	smp_mb(); /* pairs with cluster_log_show() */
+	smp_store_release(&l->paused, serial); /* pairs with cluster_log_paused() */
+	smp_mb();			       /* pairs with cluster_log_show() */
 	l->say_paused = serial;
 	if (serial)
 		channel_poke(l);

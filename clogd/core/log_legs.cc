@@ -78,7 +78,7 @@ bool Log::primary_can_go(bool unseen) const {
         if (!m.lease.empty()) return false;
     if (!state_.raw.empty()) return false;
     if (!primary_has_alone()) return true;
-    if (!unseen && host_.config().planted != Planted::seen_primary_goes) return false;
+    if (!unseen) return false;
     return std::all_of(state_.members.begin(), state_.members.end(), [](const auto& m) {  // the others' kernels may show it to somebody
         return m.second.status == Member::active || m.second.status == Member::lost || m.second.status == Member::lost_unread;
     });

@@ -36,8 +36,7 @@ constexpr const char* kPlanted[] = {"none",
                                     "unmark-while-away",
                                     "legs-not-on-disk",
                                     "grant-twice",
-                                    "switch-at-wish",
-                                    "seen-primary-goes"};
+                                    "switch-at-wish"};
 static_assert(std::size(kPlanted) == static_cast<size_t>(clogd::Planted::count_));
 }  // namespace
 
