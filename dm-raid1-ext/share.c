@@ -241,7 +241,7 @@ void share_work(struct mirror_set *ms)
 	look_for_legs(ms);
 	hand_over(ms);
 	/* A suspend that gives writes back to the core cannot wait for the cluster. */
-	take_back(ms, atomic_read(&ms->suspended) && dm_noflush_suspending(ms->ti));
+	take_back(ms, gives_back(ms));
 	if (!ms->in_sync && ms->log->type->get_sync_count(ms->log) == ms->regions) {
 		ms->in_sync = true;
 		queue_work(ms->wq, &ms->event);
