@@ -76,11 +76,13 @@ struct Hello {
     uint8_t part = 0;  // a long list is sent in parts
     uint8_t parts = 1;
     std::vector<LogStanding> logs;
-    uint64_t boot = 0;  // names the node's boot; 0: not known
+    uint64_t boot = 0;   // names the node's boot; 0: not known
+    uint8_t losses = 1;  // memberships in which it has seen somebody go since its last settled view
     template <class A>
     void fields(A& a) {
         a(version), a(incarnation), a(part), a(parts), a(logs);
         later_field(a, boot);
+        later_field(a, losses);
     }
 };
 

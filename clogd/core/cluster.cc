@@ -147,7 +147,7 @@ void Cluster::on(const ev::Membership& e) {
     connected_ = true;
     members_.clear();
     for (const ev::Process& p : e.members) members_[p.node] = p.pid;
-    if (!e.left.empty()) last_loss_ = std::max<TimeMs>(now_, 1);
+    if (!e.left.empty()) last_loss_ = std::max<TimeMs>(now_, 1), ++losses_;
     view_broke();
     say_hello();
 }
@@ -157,8 +157,7 @@ void Cluster::on(const ev::Ring& e) {
     connected_ = true;
     ring_ = {e.seq, e.rep};
     std::set<NodeId> machines(e.nodes.begin(), e.nodes.end());
-    for (NodeId node : machines_)
-        if (!machines.contains(node)) last_loss_ = std::max<TimeMs>(now_, 1);
+    if (!std::includes(machines.begin(), machines.end(), machines_.begin(), machines_.end())) last_loss_ = std::max<TimeMs>(now_, 1), ++machine_losses_;
     machines_ = std::move(machines);
     view_broke();
     say_hello();
@@ -206,6 +205,7 @@ void Cluster::say_hello() {
         wire::Hello h;
         h.incarnation = config_.incarnation;
         h.boot = config_.boot;
+        h.losses = static_cast<uint8_t>(std::min(std::max(losses_, machine_losses_), 255u));
         h.part = part;
         h.parts = parts;
         size_t from = part * kStandingsPerHello, to = std::min(from + kStandingsPerHello, all.size());
@@ -218,7 +218,7 @@ void Cluster::say_hello() {
 void Cluster::hello(NodeId sender, const wire::Hello& h) {
     if (h.parts == 0 || !members_.contains(sender)) return;
     Greeting& g = greetings_[sender];
-    if (h.part == 0) g = {{}, h.parts, h.version, h.boot};
+    if (h.part == 0) g = {{}, h.parts, h.version, h.boot, h.losses};
     if (g.parts_left == 0) return;
     g.logs.insert(g.logs.end(), h.logs.begin(), h.logs.end());
     --g.parts_left;
@@ -250,7 +250,10 @@ void Cluster::settle() {
     ++views_;
     version_ = wire::kVersion;
     directory_.clear();
+    losses_ = machine_losses_ = 0;
+    uint8_t losses = 0;
     for (const auto& [node, g] : greetings_) {
+        losses = std::max(losses, g.losses);
         version_ = std::min(version_, g.version);
         for (const wire::LogStanding& s : g.logs) {
             Entry& e = directory_[s.uuid];
@@ -262,6 +265,7 @@ void Cluster::settle() {
         Settle view;
         for (const auto& [node, pid] : members_) view.processes.insert(node);
         view.machines = machines_;
+        view.losses = losses;
         view.standings = e.standings;
         // The largest group of active members that agree goes on; then the one that came furthest, then the lowest node.
         std::map<std::pair<uint64_t, uint64_t>, std::set<NodeId>> groups;

@@ -57,6 +57,7 @@ class Cluster final : private LogHost {
         uint8_t parts_left = 0;
         uint16_t version = 0;
         uint64_t boot = 0;
+        uint8_t losses = 0;
     };
 
     // LogHost
@@ -109,6 +110,7 @@ class Cluster final : private LogHost {
     bool settled_ = false, greeted_ = false;
     std::map<NodeId, Greeting> greetings_;
     TimeMs last_loss_ = 0, unsettled_since_ = 0;
+    unsigned losses_ = 0, machine_losses_ = 0;  // memberships, and rings, since a view was settled that lost somebody
     uint16_t version_ = proto::wire::kVersion;
     uint64_t views_ = 0;
     std::map<std::string, Entry> directory_;

@@ -792,6 +792,7 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
     } else if (std::get_if<wire::Detach>(&body)) {
         bool mine = sender == me && phase_ == Phase::leaving;
         if (mine) closing_slot_ = from->slot;
+        witness_goes();
         remove_member(sender);
         if (mine) {
             finish_detach();
@@ -980,6 +981,7 @@ void Log::apply_attach(NodeId node, const wire::Attach& a) {
 
 void Log::lose(NodeId node, MemberState& m, Member how, bool no_grace) {
     if (m.status == how && m.no_grace == no_grace) return;
+    if (how == Member::lost_unread && m.status != how) witness_goes();
     m.status = how;
     m.no_grace = m.no_grace || no_grace;
     leg_epoch_at_ = host_.now();                        // its kernel goes on for as long as its write lease runs
@@ -1045,6 +1047,8 @@ void Log::apply_settle(const Settle& view) {
     state_.chain = state_.chain * 0x100000001b3ull + view.processes.size() + state_.applied;
     std::vector<NodeId> nodes;
     for (const auto& [node, m] : state_.members) nodes.push_back(node);
+    const bool in_one_moment = view.losses <= 1 && !state_.primary_has_alone();
+    const uint8_t seen_by_gone = state_.legs.seen_by_gone;
     for (NodeId node : nodes) {
         MemberState& m = state_.members[node];
         bool lost = m.status == Member::lost || m.status == Member::lost_unread;
@@ -1059,6 +1063,7 @@ void Log::apply_settle(const Settle& view) {
             lose(node, m, here ? Member::absent_unread : Member::lost_unread, false);
         }
     }
+    if (in_one_moment) state_.legs.seen_by_gone = seen_by_gone;  // they have seen nothing of one another
     ++state_.epoch;
     membership_changed();
     advance_legs();

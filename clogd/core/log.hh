@@ -73,6 +73,7 @@ struct Settle {
     std::map<NodeId, proto::wire::LogStanding> standings;  // of this log
     uint64_t applied = 0, chain = 0;                       // the authority's; nobody active: 0
     std::set<NodeId> authority;
+    uint8_t losses = 0;  // memberships since the view before this one that lost somebody
 };
 
 struct LogCounters {
@@ -225,7 +226,7 @@ class Log {
     bool legs_agreed() const;
     bool leg_can_go(uint8_t leg, bool unseen = false) const;
     bool primary_can_go(bool unseen = false) const;
-    bool primary_has_alone() const;
+    void witness_goes();
     bool pause_due() const;
     void vote();
     uint16_t legs_to_flush() const;

@@ -64,10 +64,9 @@ bool Log::leg_can_go(uint8_t leg, bool unseen) const {
     return primary_can_go(unseen);
 }
 
-// Somebody was lost, and what it was writing may be on the primary alone.
-bool Log::primary_has_alone() const {
-    return !state_.torn.empty() || std::any_of(state_.members.begin(), state_.members.end(),
-                                               [](const auto& m) { return m.second.status == Member::lost_unread || m.second.status == Member::absent_unread; });
+// A member is about to go that may have seen what the primary has alone.
+void Log::witness_goes() {
+    if (state_.primary_has_alone() && host_.version() >= wire::kUnseenSince) state_.legs.seen_by_gone = 1;
 }
 
 // Every other leg has all that was acknowledged, also after a crash of everybody, and all that was seen. Unseen: every active member says so.
@@ -77,8 +76,8 @@ bool Log::primary_can_go(bool unseen) const {
     for (const auto& [node, m] : state_.members)
         if (!m.lease.empty()) return false;
     if (!state_.raw.empty()) return false;
-    if (!primary_has_alone()) return true;
-    if (!unseen) return false;
+    if (!state_.primary_has_alone()) return true;
+    if (!unseen || state_.legs.seen_by_gone) return false;
     return std::all_of(state_.members.begin(), state_.members.end(), [](const auto& m) {  // the others' kernels may show it to somebody
         return m.second.status == Member::active || m.second.status == Member::lost || m.second.status == Member::lost_unread;
     });
@@ -140,7 +139,7 @@ void Log::decide_suspects() {
             if (auto vote = s.votes.find(node); vote != s.votes.end()) ++said, failed += vote->second;
             unseen += l.unseen.count(node);
         }
-        const bool one_is_enough = s.any && failed && !(leg == l.primary && primary_has_alone());
+        const bool one_is_enough = s.any && failed && !(leg == l.primary && state_.primary_has_alone());
         if (voters.empty() || (said < voters.size() && !one_is_enough)) {
             ++it;
             continue;
@@ -189,6 +188,7 @@ void Log::sync_alone() {
 
 // After everything that is delivered. Looks at nothing that one node alone can see.
 void Log::advance_legs() {
+    if (!state_.primary_has_alone()) state_.legs.seen_by_gone = 0;
     if (state_.legs.count == 0) return;
     decide_suspects();
     advance_joining();
@@ -346,7 +346,7 @@ void Log::tell_legs() {
     host_.emit(out::Tell{static_cast<uint32_t>(live_luid_), CLOG_LEGS, {}, value, l.epoch});
 }
 
-bool Log::pause_due() const { return state_.legs.suspects.contains(state_.legs.primary) && primary_has_alone(); }
+bool Log::pause_due() const { return state_.legs.suspects.contains(state_.legs.primary) && state_.primary_has_alone(); }
 
 // About the primary only when the kernel has said what was seen.
 void Log::vote() {
@@ -451,6 +451,7 @@ std::string Log::form_legs(LogState& s, const proto::AgreedLegs& found) {
     s.legs = {};
     s.legs.count = mine;
     s.legs.epoch = found.epoch + 1;
+    s.legs.seen_by_gone = s.primary_has_alone() && host_.version() >= wire::kUnseenSince;
     s.missed.clear();
     if (found.count < 2 || found.count > proto::kMaxLegs || found.primary >= found.count) return {};
     const bool matters = found.away || s.unsynced_count();  // else every leg is as good as the others

@@ -61,7 +61,8 @@ struct LegState {
     uint32_t epoch = 0;        // one more with each change
     std::set<NodeId> waiting;  // members whose kernels may not yet follow it
     std::map<uint8_t, Suspect> suspects;
-    std::set<NodeId> unseen;  // members that have voted so about the primary
+    std::set<NodeId> unseen;   // members that have voted so about the primary
+    uint8_t seen_by_gone = 0;  // who may have seen what the primary has alone cannot be asked any more
 
     uint16_t all() const { return static_cast<uint16_t>((1u << count) - 1); }
     uint16_t alive() const { return static_cast<uint16_t>(all() & ~(away | joining)); }
@@ -127,6 +128,11 @@ struct LogState {
         for (const auto& [node, m] : members)
             if (m.status == Member::active) return node;
         return 0;
+    }
+    // Somebody was lost, and what it was writing may be on the primary alone.
+    bool primary_has_alone() const {
+        return !torn.empty() ||
+               std::any_of(members.begin(), members.end(), [](const auto& m) { return m.second.status == Member::lost_unread || m.second.status == Member::absent_unread; });
     }
     // Nobody may be given a lease while some node's writes are unknown (I2, I4).
     bool leases_open() const {
@@ -241,10 +247,10 @@ struct LogState {
         std::vector<NodeId> unseen(legs.unseen.begin(), legs.unseen.end());
         if constexpr (A::reading) {
             if (a.left() == 0) return;
-            a(unseen);
+            a(unseen), a(legs.seen_by_gone);
             legs.unseen = {unseen.begin(), unseen.end()};
-        } else if (!unseen.empty()) {
-            a(unseen);
+        } else if (!unseen.empty() || legs.seen_by_gone) {
+            a(unseen), a(legs.seen_by_gone);
         }
     }
     template <class A>

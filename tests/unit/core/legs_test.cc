@@ -224,26 +224,36 @@ TEST(Legs, AMirrorThatIsClosedWithALegAwayRemembersIt) {
 namespace {
 // Node 3 is lost while it writes in region 7; then the primary fails.
 struct LostWriter : Group {
-    LostWriter() : Group(3) {
-        for (NodeId n = 1; n <= 3; ++n) {
+    explicit LostWriter(NodeId count = 3, const std::vector<std::vector<NodeId>>& lost = {{3}}) : Group(count) {
+        for (NodeId n = 1; n <= count; ++n) {
             create(n, "131072 clustered-disk /dev/log 1024 nosync", 2);
             pass(500);
         }
         for (auto& [n, m] : nodes) m->cluster.config_mutable().dead_wait_ms = 600000;  // nothing is copied
         step(3, ev::Regions{1, "LVM-x", ev::Regions::mark, {{7, 1}}});
         pass(200);
-        nodes.erase(3);
-        for (NodeId n : {1u, 2u})
-            for (const Event& e : {Event(ev::Membership{{{1, 101}, {2, 102}}, {3}}), Event(ev::Ring{2, 1, {1, 2}}), Event(ev::Quorum{2, 1, true})}) todo.emplace_back(n, e);
+        for (const auto& nodes_lost : lost) vanish(nodes_lost);
         run();
         pass(500);
         bad_legs[1] = bad_legs[2] = {0};
+    }
+    void vanish(const std::vector<NodeId>& lost) {  // in one moment
+        ++ring;
+        for (NodeId n : lost) nodes.erase(n);
+        std::erase_if(todo, [&](const auto& t) { return !nodes.contains(t.first); });
+        std::vector<ev::Process> processes;
+        std::vector<NodeId> machines;
+        for (const auto& [n, m] : nodes) processes.push_back({n, 100 + n}), machines.push_back(n);
+        for (NodeId n : machines)
+            for (const Event& e : {Event(ev::Membership{processes, lost}), Event(ev::Ring{ring, machines.front(), machines}), Event(ev::Quorum{ring, machines.front(), true})})
+                todo.emplace_back(n, e);
     }
     void primary_fails() {
         step(1, ev::KernelLegs{1, "LVM-x", ev::KernelLegs::failed, 1, 0});
         pass(5000);
     }
     const LogState& state() { return log(2).state(); }
+    uint64_t ring = 1;
     bool paused(NodeId n) {
         uint32_t serial = 0;
         for (const auto& t : node(n).told)
@@ -288,6 +298,34 @@ TEST(Legs, WhatALegMissedKeepsThePrimaryThoughNobodyHasSeenIt) {
     g.step(2, ev::Regions{1, "LVM-x", ev::Regions::lost, {{9, 1}}});
     g.primary_fails();
     EXPECT_EQ(g.state().legs.away, 0u);
+}
+
+// Who leaves when a node is lost already cannot be asked what it has seen of that one's writes.
+TEST(Legs, WhatOneThatIsGoneMayHaveSeenKeepsThePrimary) {
+    LostWriter lost, left;
+    lost.vanish({1});
+    lost.pass(500);
+    ASSERT_EQ(lost.state().torn.ranges(), (std::vector<Range>{{7, 1}}));
+    left.ask(1, Request::postsuspend, {}, 2);
+    left.pass(1000);
+    ASSERT_EQ(left.state().members.count(1), 0u);
+    for (LostWriter* g : {&lost, &left}) {
+        g->step(2, ev::KernelLegs{1, "LVM-x", ev::KernelLegs::failed, 1, 0});
+        g->pass(5000);
+        EXPECT_EQ(g->state().legs.away, 0u);
+        EXPECT_TRUE(g->node(2).noted("it is the primary, and 1 region(s) are not in sync"));
+    }
+}
+
+// A site that goes takes several nodes at once: none of them has seen that another was lost.
+TEST(Legs, NodesLostInOneMomentHaveSeenNothingOfOneAnother) {
+    LostWriter at_once(4, {{3, 4}}), in_turn(4, {{4}, {3}});
+    for (LostWriter* g : {&at_once, &in_turn}) {
+        ASSERT_EQ(g->state().torn.ranges(), (std::vector<Range>{{7, 1}}));
+        g->primary_fails();
+    }
+    EXPECT_EQ(at_once.state().legs.away, 1u);
+    EXPECT_EQ(in_turn.state().legs.away, 0u);
 }
 
 // It may have a lease that nobody else has seen (I2).
