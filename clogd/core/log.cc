@@ -478,7 +478,7 @@ bool Log::in_the_way() {
     if (!me || me->busy.empty()) return false;
     RangeSet unsynced = me->busy.intersect(state_.torn);
     unsynced.add(me->busy.intersect(state_.raw));
-    if (state_.lease_unseen() && !unsynced.empty()) return true;
+    if (state_.unseen_grants() && !unsynced.empty()) return true;
     for (const auto& [node, m] : state_.members)
         if (node != host_.config().self && !m.lease.intersect(me->busy).empty()) return true;
     return false;
@@ -531,6 +531,7 @@ void Log::form_from_memory() {
     me.lease.clear();
     me.join_epoch = ++s.epoch;
     if (kept_) me.busy = my_kernel_regions();
+    me.busy.add(me.marks);  // they count as in use again
     state_ = std::move(s);
     has_state_ = true;
     phase_ = Phase::ready;
@@ -823,7 +824,7 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
             busy_asked_.remove(change->add);
             pass_.remove(change->drop);
             for (const Range& r : change->add)
-                for (uint32_t i = 0; i < r.count && !state_.lease_unseen(); ++i)
+                for (uint32_t i = 0; i < r.count && !state_.unseen_grants(); ++i)
                     if (!state_.leased(r.start + i) && (channel_.on ? state_.unsynced(r.start + i) : state_.torn.contains(r.start + i))) pass_.add(r.start + i);
         }
     } else if (const auto* l = std::get_if<wire::Lease>(&body)) {

@@ -130,7 +130,7 @@ bool Log::may_pass(Region r) {
     if (marks_.used(r) || host_.config().planted == Planted::mark_unsynced) return true;
     if (!state_.unsynced(r) && !state_.leased(r)) return true;
     if (pass_.contains(r) && my_busy_.contains(r)) return true;
-    if (state_.lease_unseen()) return false;
+    if (state_.unseen_grants()) return false;
     const RangeSet one(std::vector<Range>{{r, 1}});
     if (busy_asked_.contains(r)) return false;
     if (my_busy_.contains(r)) set_busy({}, one);  // somebody was quicker

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // A log of groups (clogd/core/groups.hh): it shares no regions, it lets one node at a time switch an array.
 //
-// A member that is out of sight keeps its voice and its grant until it can do nothing any more, as its marks would be kept; a member
-// whose daemon is restarted keeps them until it speaks again. A grant that is not answered for a minute ends.
+// A member that is out of sight keeps its voice and its grant until it can do nothing any more, as its marks would be kept, and until then
+// nobody else is let switch: it may have been granted what nobody has seen. A member whose daemon is restarted keeps them until it speaks again. A grant that is not answered for a
+// minute ends.
 #include <utility>
 
 #include <fmt/format.h>
@@ -61,7 +62,7 @@ void Log::advance_groups() {
         g.holder = 0;
         g.target = kNone;
     }
-    if (g.holder && host_.config().planted != Planted::grant_twice) return;
+    if (host_.config().planted != Planted::grant_twice && (g.holder || state_.unseen_grants())) return;
     std::map<NodeId, Voice> voices;
     for (const auto& [node, m] : state_.members)
         if (m.voice.spoke) voices[node] = m.voice;

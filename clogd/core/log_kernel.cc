@@ -485,7 +485,7 @@ Log::Verdict Log::in_sync(Region r) {
         }
         return busy_asked_.contains(r) ? Verdict::wait : Verdict::no;
     }
-    if (state_.torn.contains(r) && pass_mode() && !state_.lease_unseen()) {
+    if (state_.torn.contains(r) && pass_mode() && !state_.unseen_grants()) {
         if (!busy_asked_.contains(r)) set_busy(RangeSet(std::vector<Range>{{r, 1}}), {});
         return Verdict::wait;  // until the message is back: pass_ has it then
     }

@@ -66,7 +66,7 @@ bool Log::leg_can_go(uint8_t leg, bool unseen) const {
 
 // A member is about to go that may have seen what the primary has alone.
 void Log::witness_goes() {
-    if (state_.primary_has_alone() && host_.version() >= wire::kUnseenSince) state_.legs.seen_by_gone = 1;
+    if (state_.primary_has_alone() && host_.version() >= wire::kUnseenSince && host_.config().planted != Planted::gone_saw_nothing) state_.legs.seen_by_gone = 1;
 }
 
 // Every other leg has all that was acknowledged, also after a crash of everybody, and all that was seen. Unseen: every active member says so.
@@ -77,7 +77,7 @@ bool Log::primary_can_go(bool unseen) const {
         if (!m.lease.empty()) return false;
     if (!state_.raw.empty()) return false;
     if (!state_.primary_has_alone()) return true;
-    if (!unseen || state_.legs.seen_by_gone) return false;
+    if ((!unseen || state_.legs.seen_by_gone) && host_.config().planted != Planted::seen_primary_goes) return false;
     return std::all_of(state_.members.begin(), state_.members.end(), [](const auto& m) {  // the others' kernels may show it to somebody
         return m.second.status == Member::active || m.second.status == Member::lost || m.second.status == Member::lost_unread;
     });

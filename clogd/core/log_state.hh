@@ -140,8 +140,9 @@ struct LogState {
             if (m.status != Member::active && m.status != Member::joining && m.status != Member::absent) return false;
         return true;
     }
-    // A node that was lost may be copying under a lease that nobody else has seen: nobody begins to write what is not in sync (I2).
-    bool lease_unseen() const {
+    // A node that was lost may act on what nobody else has seen it given: a lease to copy, so that nobody begins to write what is not in sync
+    // (I2), or the turn to switch an array.
+    bool unseen_grants() const {
         return std::any_of(members.begin(), members.end(), [](const auto& m) { return m.second.status == Member::lost || m.second.status == Member::lost_unread; });
     }
     bool leased(Region r) const {

@@ -36,7 +36,9 @@ constexpr const char* kPlanted[] = {"none",
                                     "unmark-while-away",
                                     "legs-not-on-disk",
                                     "grant-twice",
-                                    "switch-at-wish"};
+                                    "switch-at-wish",
+                                    "seen-primary-goes",
+                                    "gone-saw-nothing"};
 static_assert(std::size(kPlanted) == static_cast<size_t>(clogd::Planted::count_));
 }  // namespace
 

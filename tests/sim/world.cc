@@ -2,6 +2,7 @@
 #include "tests/sim/world.hh"
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 
 #include <fmt/format.h>
@@ -117,6 +118,7 @@ class World final : public KernelHost {
         uint64_t acked_writes = 0;
         std::set<std::pair<NodeId, size_t>> broken;  // paths to legs
         bool legs_fail = false;
+        std::optional<size_t> doomed;      // the primary of a site that is going: it fails when somebody has read what it alone has, or soon
         MapHabits habits;                  // of the maps of an array
         uint32_t array = CLOG_GROUP_NONE;  // the group by which the array serves
         std::set<NodeId> switching;        // nodes that switch it now
@@ -155,12 +157,15 @@ class World final : public KernelHost {
     void setup() {
         uint32_t n = static_cast<uint32_t>(rng_.chance(700) ? 3 : rng_.chance(20) ? rng_.between(8, 64) : rng_.between(2, opt_.max_nodes));
         uint32_t mirrors = rng_.chance(800) ? 1 : 2;
+        sites_ = rng_.chance(120);
+        if (sites_) n = static_cast<uint32_t>(rng_.between(3, opt_.max_nodes));
         for (uint32_t i = 0; i < mirrors; ++i) {
             Mirror m;
             m.uuid = fmt::format("LVM-mirror{}", i);
             m.has_disk = !rng_.chance(250);
             m.channel_permille = rng_.chance(300) ? 0 : rng_.chance(700) ? 1000 : 500;
-            m.legs_fail = m.channel_permille == 1000 && rng_.chance(600);
+            if (sites_) m.has_disk = true, m.channel_permille = 1000;
+            m.legs_fail = m.channel_permille == 1000 && (sites_ || rng_.chance(600));
             m.regions = static_cast<uint32_t>(rng_.between(6, 40));
             uint32_t blocks = m.regions * kBlocksPerRegion;
             m.legs.assign(rng_.chance(800) ? 2 : 3, std::vector<uint64_t>(blocks));
@@ -338,12 +343,33 @@ class World final : public KernelHost {
             for (uint32_t b = 0; b < mirrors_[i].writer.size(); ++b)
                 if (mirrors_[i].writer[b] == node.id) {
                     if (!mirrors_[i].channel_permille) mirrors_[i].writer[b] = 0;
-                    else mirrors_[i].writer[b] = kLockOfTheDead, after(kTokenUs + 700'000, [this, i, b] { mirrors_[i].writer[b] = 0; });
+                    else mirrors_[i].writer[b] = kLockOfTheDead, after(kTokenUs, [this, i, b, latest = now_ + kTokenUs + 700'000] { take_over(i, b, latest); });
                 }
         node.logs.clear();
         node.cluster.reset();
         regroup_soon(kTokenUs + rng_.below(200'000));
         if (auto it = components_.find(node.component); it != components_.end()) it->second.frozen = true;
+    }
+    // When every kernel reads the block from one leg at most, or at the latest.
+    void take_over(size_t index, uint32_t block, uint64_t latest) {
+        const auto reads_many = [&](const auto& n) {
+            return n.second->up && n.second->logs[index].kernel && std::popcount(n.second->logs[index].kernel->readable(block / kBlocksPerRegion)) > 1;
+        };
+        if (now_ < latest && (mirrors_[index].channel_permille < 1000 || std::any_of(nodes_.begin(), nodes_.end(), reads_many)))
+            after(std::min<uint64_t>(10'000, latest - now_), [this, index, block, latest] { take_over(index, block, latest); });
+        else
+            after(1'000, [this, index, block] {
+                mirrors_[index].writer[block] = 0;
+                if (Node* node = some(&Node::up); node && rng_.chance(700)) read(*node, index, block);
+            });
+    }
+    void read(Node& node, size_t index, uint32_t block) {
+        Kernel* k = node.logs[index].kernel.get();
+        if (!k || !k->active()) return;
+        Bio bio;
+        bio.block = block;
+        bio.id = (uint64_t{index} << 48) | ++write_ids_;
+        k->submit(bio);
     }
     // A daemon that ends takes its copies along; a log write in flight lands, lands torn, or does not.
     void abandon_io(Node& node, bool machine) {
@@ -908,6 +934,8 @@ class World final : public KernelHost {
             uint64_t least = std::max(m.acked[bio.block], m.seen[bio.block]);
             if (version < least) fail(fmt::format("node {} read version {} of block {} after version {} was seen or acknowledged", id, version, bio.block, least));
             m.seen[bio.block] = version;
+            const auto has = [&](const auto& leg) { return leg[bio.block] == version; };
+            if (m.doomed && std::count_if(m.legs.begin(), m.legs.end(), has) == 1) after(0, [this, id, &m, block = bio.block] { seen_alone(id, m, block); });
         }
     }
 
@@ -1016,7 +1044,12 @@ class World final : public KernelHost {
     }
     void wreak() {
         something_changed();
-        switch (rng_.below(11)) {
+        if (sites_ && rng_.chance(800)) {
+            if (rng_.chance(600)) lose_site(mirrors_.front());
+            else come_back(mirrors_.front());
+            return;
+        }
+        switch (rng_.below(13)) {
             case 0:
             case 1:
                 if (Node* node = some(&Node::up)) crash(*node);
@@ -1074,12 +1107,68 @@ class World final : public KernelHost {
                         }
                     }
                 break;
+            case 11:
+            case 12: lose_site(mirrors_.front()); break;
             case 7:
                 if (rng_.chance(250))
                     for (auto& [id, node] : nodes_)
                         if (node->up) crash(*node);
                 break;
         }
+    }
+    bool in_sync(const Mirror& m, NodeId id) {
+        for (Region r = 0; r < m.regions; ++r)
+            if (std::popcount(nodes_[id]->logs[mirror_index(m.uuid)].kernel->readable(r)) < 2) return false;
+        return true;
+    }
+    // A node goes while it writes, with others at once or in turn, and in the same seconds the leg that was the primary.
+    void lose_site(Mirror& m) {
+        std::vector<NodeId> up;
+        for (auto& [id, node] : nodes_)
+            if (node->up && node->logs.front().kernel) up.push_back(id);
+        if (now_ >= chaos_until_ || !m.legs_fail || !m.broken.empty() || up.size() < 2) return;
+        auto writer = std::find_if(up.begin(), up.end(), [&](NodeId id) { return in_sync(m, id) && std::count(m.writer.begin(), m.writer.end(), id) > 0; });
+        if (writer == up.end()) {
+            after(1'000, [this, &m] { lose_site(m); });
+            return;
+        }
+        const size_t primary = nodes_[*writer]->logs.front().kernel->found().legs.primary;
+        const uint64_t spread = rng_.chance(500) ? 0 : 1'500'000;
+        crash(*nodes_[*writer]);
+        for (size_t more = rng_.below((up.size() + 1) / 2); more; --more) {
+            const NodeId id = up[rng_.below(up.size())];
+            after(rng_.below(spread + 1), [this, id, life = nodes_[id]->life] {
+                if (now_ < chaos_until_ && nodes_[id]->up && nodes_[id]->life == life) crash(*nodes_[id]);
+            });
+        }
+        m.doomed = primary;
+        after(rng_.between(kTokenUs, kTokenUs + 1'500'000), [this, &m] { lose_primary(m); });
+    }
+    void come_back(Mirror& m) {
+        trace(fmt::format("the legs of {} are well again", m.uuid));
+        m.broken.clear();
+        for (auto& [id, node] : nodes_) {
+            if (!node->up) boot(*node);
+            else if (Kernel* k = node->logs[mirror_index(m.uuid)].kernel.get()) k->restore_legs();
+        }
+    }
+    void lose_primary(Mirror& m) {
+        const auto leg = std::exchange(m.doomed, std::nullopt);
+        if (!leg || now_ >= chaos_until_) return;
+        trace(fmt::format("leg {} of {} breaks for all", *leg, m.uuid));
+        for (auto& [id, n] : nodes_) m.broken.insert({id, *leg});
+    }
+    // The node has read what no other leg has. It may go, too.
+    void seen_alone(NodeId id, Mirror& m, uint32_t block) {
+        if (now_ >= chaos_until_ || !m.doomed || !nodes_[id]->up) return;
+        trace(fmt::format("node {} has read what only leg {} has", id, *m.doomed));
+        const auto up = static_cast<size_t>(std::count_if(nodes_.begin(), nodes_.end(), [](const auto& n) { return n.second->up; }));
+        if ((up - 1) * 2 > nodes_.size() && rng_.chance(600)) crash(*nodes_[id]);
+        else if (rng_.chance(400)) nodes_[id]->logs[mirror_index(m.uuid)].kernel->leave();
+        after(rng_.below(50'000), [this, &m] { lose_primary(m); });
+        after(rng_.between(100'000, 1'500'000), [this, &m, block] {
+            if (Node* node = some(&Node::up)) read(*node, mirror_index(m.uuid), block);
+        });
     }
     void hurt_legs(Mirror& m) {
         if (!m.legs_fail) return;
@@ -1318,6 +1407,7 @@ class World final : public KernelHost {
     uint64_t ring_seq_ = 0, write_ids_ = 0, chaos_until_ = 0, copy_pause_us_ = 0;  // before each region that is copied, at most: as a low rate has it
     uint32_t pids_ = 100, write_permille_ = 500, depth_ = 4;
     bool leg_failure_any_ = false, odd_habits_ = false, hot_ = false, quiet_ = false, done_ = false, disk_errors_ = false, copy_errors_ = false, slow_leg_ = false;
+    bool sites_ = false;  // whole sites go, again and again
 };
 
 }  // namespace

@@ -36,6 +36,7 @@ struct Group {
     std::deque<std::pair<NodeId, Event>> todo;
     TimeMs now = 1000;
     uint32_t seq = 0;
+    uint64_t ring = 1;
     bool by_channel = false;
     bool copies_last = false;  // for ever
     Bytes disk = Bytes(1 << 20);
@@ -87,6 +88,21 @@ struct Group {
             for (const auto& [n, m] : nodes) todo.emplace_back(n, ev::Tick{});
             run();
         }
+    }
+    // In one moment; run() tells the others.
+    void vanish(const std::vector<NodeId>& lost) {
+        for (NodeId n : lost) nodes.erase(n);
+        std::erase_if(todo, [&](const auto& t) { return !nodes.contains(t.first); });
+        new_ring(lost);
+    }
+    void new_ring(const std::vector<NodeId>& lost = {}) {
+        ++ring;
+        std::vector<ev::Process> processes;
+        std::vector<NodeId> machines;
+        for (const auto& [n, m] : nodes) processes.push_back({n, 100 + n}), machines.push_back(n);
+        for (NodeId n : machines)
+            for (const Event& e : {Event(ev::Membership{processes, lost}), Event(ev::Ring{ring, machines.front(), machines}), Event(ev::Quorum{ring, machines.front(), true})})
+                todo.emplace_back(n, e);
     }
     static Bytes of_next_version(const Bytes& frame) {
         auto m = proto::wire::decode(frame);

@@ -85,3 +85,26 @@ TEST(Group, CopyingGivesWayOnAllNodes) {
     g.step(1, ev::Foreground{"LVM-x", false});
     for (NodeId n : {1u, 2u, 3u}) EXPECT_EQ(g.node(n).copy_one_in, 1u);
 }
+
+// What a log in memory had marked counts as in use when its state is formed anew: nobody copies there before the kernel has let go (I2).
+TEST(Group, AMarkThatIsKeptInMemoryIsBusyAfterTheLossOfQuorum) {
+    Group g(3);
+    for (NodeId n = 1; n <= 3; ++n) {
+        g.create(n, "131072 clustered-core 1024 nosync", 2);
+        g.pass(500);
+    }
+    g.copies_last = true;
+    for (NodeId n : {1u, 3u}) g.step(n, ev::Regions{1, "LVM-x", ev::Regions::mark, {{7, 1}}});
+    g.step(1, ev::Regions{1, "LVM-x", ev::Regions::clear, {{7, 1}}});
+    g.pass(200);
+    g.vanish({3});
+    g.pass(500);
+    ASSERT_TRUE(g.log(1).state().torn.contains(7));
+    for (NodeId n : {1u, 2u}) g.step(n, ev::Quorum{g.ring, 1, false});
+    ASSERT_EQ(g.log(1).phase(), Phase::frozen);
+    g.new_ring();
+    g.pass(2000);
+    ASSERT_EQ(g.log(1).phase(), Phase::active);
+    ASSERT_TRUE(g.log(1).state().members.at(1).marks.contains(7));
+    EXPECT_TRUE(g.log(1).state().members.at(1).busy.contains(7));
+}

@@ -237,23 +237,11 @@ struct LostWriter : Group {
         pass(500);
         bad_legs[1] = bad_legs[2] = {0};
     }
-    void vanish(const std::vector<NodeId>& lost) {  // in one moment
-        ++ring;
-        for (NodeId n : lost) nodes.erase(n);
-        std::erase_if(todo, [&](const auto& t) { return !nodes.contains(t.first); });
-        std::vector<ev::Process> processes;
-        std::vector<NodeId> machines;
-        for (const auto& [n, m] : nodes) processes.push_back({n, 100 + n}), machines.push_back(n);
-        for (NodeId n : machines)
-            for (const Event& e : {Event(ev::Membership{processes, lost}), Event(ev::Ring{ring, machines.front(), machines}), Event(ev::Quorum{ring, machines.front(), true})})
-                todo.emplace_back(n, e);
-    }
     void primary_fails() {
         step(1, ev::KernelLegs{1, "LVM-x", ev::KernelLegs::failed, 1, 0});
         pass(5000);
     }
     const LogState& state() { return log(2).state(); }
-    uint64_t ring = 1;
     bool paused(NodeId n) {
         uint32_t serial = 0;
         for (const auto& t : node(n).told)
