@@ -170,11 +170,12 @@ struct GlobalHeader {
     std::string uuid;
     uint32_t region_sectors = 0;
     uint32_t regions = 0;
-    uint32_t slots = 0;
+    uint32_t slots = 0;  // 0: they are about to be written anew
     uint64_t slots_at = 0;
+    AgreedLegs legs;  // as they were found when a state was formed, if a slot that told of them was about to be overwritten
     template <class A>
     void fields(A& a) {
-        a(format), a(uuid), a(region_sectors), a(regions), a(slots), a(slots_at);
+        a(format), a(uuid), a(region_sectors), a(regions), a(slots), a(slots_at), a(legs);
     }
 };
 

@@ -145,9 +145,10 @@ void Cluster::view_broke() {
 void Cluster::on(const ev::Membership& e) {
     if (!connected_) last_loss_ = std::max<TimeMs>(now_, 1);  // who was there before is not known
     connected_ = true;
-    members_.clear();
+    const auto before = std::exchange(members_, {});
     for (const ev::Process& p : e.members) members_[p.node] = p.pid;
-    if (!e.left.empty()) last_loss_ = std::max<TimeMs>(now_, 1), ++losses_;
+    // Who was started anew within one membership has gone, too.
+    if (!e.left.empty() || !std::includes(members_.begin(), members_.end(), before.begin(), before.end())) last_loss_ = std::max<TimeMs>(now_, 1), ++losses_;
     view_broke();
     say_hello();
 }
@@ -197,6 +198,7 @@ void Cluster::on(const ev::Disconnected&) {
 void Cluster::say_hello() {
     if (greeted_ || !scanned_ || !quorate() || !members_.contains(config_.self)) return;
     greeted_ = true;
+    unsettled_since_ = now_;
     std::vector<wire::LogStanding> all;
     for (const auto& [uuid, log] : logs_)
         if (log->phase() != Phase::detached) all.push_back(log->standing());

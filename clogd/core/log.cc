@@ -241,9 +241,8 @@ void Log::become_former() {
     former_ = true;
     phase_ = Phase::forming;
     header_page_.clear();
-    retry_at_ = 0;
-    if (params_.has_disk) return;  // pump() begins when nobody can still be writing the disk
-    form_from_memory();
+    legs_only_ = false;
+    retry_at_ = 0;  // pump() begins when nobody can still be writing
 }
 
 // ---- formation -----------------------------------------------------------------------------------------------------------
@@ -289,17 +288,50 @@ void Log::header_read(const ev::DiskDone& e) {
     disk::GlobalHeader h;
     proto::Reader body(page.payload);
     if (page.state == disk::PageState::valid) body(h);
-    bool usable = page.state == disk::PageState::valid && body.ok() && h.uuid == uuid_ && h.format == disk::kFormat && h.slots > 0 && h.slots <= proto::kMaxNodes &&
-                  h.slots_at + uint64_t{h.slots} * disk::kSlotBytes <= disk_bytes_;
+    const bool whole = page.state == disk::PageState::valid && body.ok() && h.uuid == uuid_ && h.format == disk::kFormat && h.slots <= proto::kMaxNodes &&
+                       h.slots_at + uint64_t{h.slots} * disk::kSlotBytes <= disk_bytes_;
+    const bool usable = whole && h.slots > 0;
     if (!usable || h.region_sectors != params_.region_sectors) {
         note(Level::warning, fmt::format("log device {}: {}; every region will be copied", device_, usable ? "the region size has changed" : "the header of the log is damaged"));
         params_.sync_mode = wire::kForceSync;
-        form_from_disk({});
+        legs_only_ = true;
+        if (!whole) h.slots = layout_.slots, h.slots_at = layout_.slots_at;
+        if (h.slots) read_disk(Op::read_slots, h.slots_at, h.slots * disk::kSlotBytes);
+        else form_from_disk({});
         return;
     }
     format_ = h.regions != params_.regions();
     if (!format_) layout_.slots = h.slots, layout_.slots_at = h.slots_at;
     read_disk(Op::read_slots, h.slots_at, h.slots * disk::kSlotBytes);
+}
+
+// The newest that the log disk says of the legs. Their epochs only grow, so it counts also where nothing else can be trusted any more.
+proto::AgreedLegs Log::legs_on_disk(const Bytes& slots) const {
+    const uint32_t hash = disk::log_hash(uuid_);
+    const disk::Page page = disk::decode_page(global_id(hash), header_page_);
+    disk::GlobalHeader h;
+    proto::Reader r(page.payload);
+    if (page.state == disk::PageState::valid) r(h);
+    proto::AgreedLegs legs = r.ok() ? h.legs : proto::AgreedLegs{};
+    for (size_t at = 0; at + disk::kSlotBytes <= slots.size(); at += disk::kSlotBytes) {
+        proto::ByteView image(slots.data() + at, disk::kSlotBytes);
+        const SlotContent c = read_slot(hash, slot_owner(image), image, UINT32_MAX);
+        if (c.present && c.header.legs.epoch >= legs.epoch) legs = c.header.legs;
+    }
+    return legs;
+}
+
+Bytes Log::global_header(uint32_t slots) const {
+    disk::GlobalHeader h;
+    h.uuid = uuid_;
+    h.region_sectors = params_.region_sectors;
+    h.regions = params_.regions();
+    h.slots = slots;
+    h.slots_at = layout_.slots_at;
+    h.legs = agreed_legs();
+    proto::Writer w;
+    w(h);
+    return disk::encode_page(global_id(disk::log_hash(uuid_)), state_.epoch, w.bytes());
 }
 
 // I1 after a crash of everybody: the newest epoch names its members; what any of them had marked or unsynced counts.
@@ -325,7 +357,10 @@ void Log::form_from_disk(const Bytes& bytes) {
         }
         s.raw.coarsen(proto::kMaxUnsyncedRanges / 2);
         if (known) note(Level::info, fmt::format("log device {} was closed cleanly: {} of {} regions are in sync", device_, regions - s.raw.count(), regions));
+    } else if (legs_only_) {
+        legs = legs_on_disk(bytes);
     } else if (!bytes.empty()) {  // format 3
+        legs = legs_on_disk(bytes);
         const disk::Page header = disk::decode_page(global_id(hash), header_page_);
         proto::Reader hr(header.payload);
         disk::GlobalHeader h;
@@ -352,9 +387,6 @@ void Log::form_from_disk(const Bytes& bytes) {
         }
         for (const Found& f : slots)
             if (f.content.present && (!newest || f.content.header.epoch > newest->epoch)) newest = &f.content.header;
-        // Epochs of legs only grow, so this counts also where nothing else can be trusted any more.
-        for (const Found& f : slots)
-            if (f.content.present && f.content.header.legs.epoch >= legs.epoch) legs = f.content.header.legs;
         // A damaged header may have been the newest.
         for (const Found& f : slots)
             if (!f.content.trusted && !f.content.present) trusted = false;
@@ -372,7 +404,7 @@ void Log::form_from_disk(const Bytes& bytes) {
                 if (wrote) {
                     s.raw.add(f->content.raw);
                     s.torn.add(f->content.torn);
-                    bool alive = present || absent || (is_self && kept_);
+                    bool alive = present || (is_self && kept_);  // without its daemon nobody knows which life of a machine is up: it may be writing, or dead
                     if (!alive && cfg.planted != Planted::forget_torn_on_restart) s.torn.add(f->content.marks);
                     if (is_self && kept_)
                         for (const Range& range : f->content.marks.ranges())
@@ -454,6 +486,12 @@ void Log::form_from_disk(const Bytes& bytes) {
     state_ = std::move(s);
     has_state_ = true;
     phase_ = Phase::writing;
+    // The slot that is written next may be the one that tells which legs have missed writes.
+    if (state_.legs.degraded() || state_.legs.primary) write_disk(Op::keep_legs, 0, global_header(format_ ? 0 : layout_.slots));
+    else prepare_slots();
+}
+
+void Log::prepare_slots() {
     if (format_) write_disk(Op::format, layout_.slots_at, Bytes(size_t{layout_.slots} * disk::kSlotBytes));
     else start_slot();
 }
@@ -573,6 +611,11 @@ void Log::disk_done(const ev::DiskDone& e) {
             if (phase_ != Phase::forming) break;
             if (e.ok) form_from_disk(e.data);
             else disk_failed(fmt::format("log device {} cannot be read: {}", device_, e.error));
+            break;
+        case Op::keep_legs:
+            if (phase_ != Phase::writing) break;
+            if (e.ok) prepare_slots();
+            else disk_failed(fmt::format("log device {} cannot be written: {}", device_, e.error));
             break;
         case Op::format:
             if (phase_ != Phase::writing) break;
@@ -1244,11 +1287,11 @@ void Log::fold() {
     for (const RangeSet* set : {&state_.raw, &state_.torn})
         for (const Range& range : set->ranges())
             for (uint64_t r = range.start; r < range.end(); ++r) image[disk::kMirrBitsAt + r / 8] &= static_cast<uint8_t>(~(1u << (r % 8)));
+    // The first sector decides what the disk is, so it is written last, in a write that changes nothing else.
     fold_page0_.assign(image.begin(), image.begin() + disk::kPageBytes);
-    image.erase(image.begin(), image.begin() + disk::kPageBytes);
-    // The first page decides what the disk is, so it is written last.
-    if (image.empty()) write_disk(Op::fold_header, 0, fold_page0_);
-    else write_disk(Op::fold_bits, disk::kPageBytes, std::move(image));
+    const Bytes open = global_header(layout_.slots);
+    std::copy_n(open.begin(), proto::kSectorBytes, image.begin());
+    write_disk(Op::fold_bits, 0, std::move(image));
 }
 
 void Log::leave_done() {
@@ -1349,10 +1392,11 @@ void Log::tick() {
 
 void Log::pump() {
     if (phase_ == Phase::opening && disk_open_ && !own_read_ && ops_.empty() && host_.config().self != 0) read_disk(Op::read_own_header, 0, disk::kPageBytes);
-    // I4: before the log disk is read, whoever is out of sight must have stopped writing its slot.
-    if (phase_ == Phase::forming && params_.has_disk && ops_.empty() && header_page_.empty() &&
-        (host_.last_loss() == 0 || host_.now() >= host_.last_loss() + host_.config().dead_wait_ms))
-        read_disk(Op::read_header, 0, disk::kPageBytes);
+    // I4: before a state is formed, whoever is out of sight must have stopped writing, the mirror and its slot.
+    if (phase_ == Phase::forming && (host_.last_loss() == 0 || host_.now() >= host_.last_loss() + host_.config().dead_wait_ms)) {
+        if (!params_.has_disk) form_from_memory();
+        else if (ops_.empty() && header_page_.empty()) read_disk(Op::read_header, 0, disk::kPageBytes);
+    }
     if (phase_ == Phase::active) {
         read_lost();
         serve_transfers();
@@ -1374,15 +1418,7 @@ void Log::pump() {
     const bool slot_ready = params_.has_disk ? slot_ && slot_->clean() && !slot_->waiting() && ops_.empty() : has_state_;
     if (phase_ == Phase::writing && slot_ready && !in_the_way()) {
         if (former_ && format_) {
-            disk::GlobalHeader h;
-            h.uuid = uuid_;
-            h.region_sectors = params_.region_sectors;
-            h.regions = params_.regions();
-            h.slots = layout_.slots;
-            h.slots_at = layout_.slots_at;
-            proto::Writer w;
-            w(h);
-            write_disk(Op::global_header, 0, disk::encode_page(global_id(disk::log_hash(uuid_)), state_.epoch, w.bytes()));
+            write_disk(Op::global_header, 0, global_header(layout_.slots));
         } else {
             phase_ = Phase::ready;
             host_.send(uuid_, wire::Ready{});

@@ -148,7 +148,7 @@ class Log {
         std::vector<Region> marks;  // of a MARK, or of a FLUSH that carries them
         bool committed = false;     // they were handed to the slot and wait for the disk
     };
-    enum class Op : uint8_t { none, read_own_header, read_own_slots, read_header, read_slots, format, slot_write, global_header, read_dead, fold_bits, fold_header };
+    enum class Op : uint8_t { none, read_own_header, read_own_slots, read_header, read_slots, keep_legs, format, slot_write, global_header, read_dead, fold_bits, fold_header };
     enum class Verdict : uint8_t { yes, no, wait };
 
     // log.cc
@@ -159,7 +159,10 @@ class Log {
     void form_from_memory();
     void expect_frozen(LogState& s);
     bool in_the_way();
+    void prepare_slots();
     void start_slot();
+    proto::AgreedLegs legs_on_disk(const Bytes& slots) const;
+    Bytes global_header(uint32_t slots) const;
     void write_disk(Op op, uint64_t offset, Bytes data);
     void read_disk(Op op, uint64_t offset, uint32_t length);
     void own_slot_read(const ev::DiskDone& e, bool header);
@@ -309,6 +312,7 @@ class Log {
     bool log_failed_ = false;
     TimeMs retry_at_ = 0;
     bool format_ = false;         // formation rewrites the whole log disk
+    bool legs_only_ = false;      // ... and nothing of what was there counts but what it says of the legs
     bool sync_unsynced_ = false;  // raw/torn shrank since the slot was told
     TimeMs synced_unsynced_at_ = 0;
     NodeId reading_dead_ = 0;

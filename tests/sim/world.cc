@@ -1163,8 +1163,9 @@ class World final : public KernelHost {
         if (now_ >= chaos_until_ || !m.doomed || !nodes_[id]->up) return;
         trace(fmt::format("node {} has read what only leg {} has", id, *m.doomed));
         const auto up = static_cast<size_t>(std::count_if(nodes_.begin(), nodes_.end(), [](const auto& n) { return n.second->up; }));
+        Kernel* k = nodes_[id]->logs[mirror_index(m.uuid)].kernel.get();
         if ((up - 1) * 2 > nodes_.size() && rng_.chance(600)) crash(*nodes_[id]);
-        else if (rng_.chance(400)) nodes_[id]->logs[mirror_index(m.uuid)].kernel->leave();
+        else if (k && rng_.chance(400)) k->leave();
         after(rng_.below(50'000), [this, &m] { lose_primary(m); });
         after(rng_.between(100'000, 1'500'000), [this, &m, block] {
             if (Node* node = some(&Node::up)) read(*node, mirror_index(m.uuid), block);

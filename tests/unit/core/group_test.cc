@@ -108,3 +108,21 @@ TEST(Group, AMarkThatIsKeptInMemoryIsBusyAfterTheLossOfQuorum) {
     ASSERT_TRUE(g.log(1).state().members.at(1).marks.contains(7));
     EXPECT_TRUE(g.log(1).state().members.at(1).busy.contains(7));
 }
+
+// Five seconds after its own Hello a node takes the others for deaf, however long it was up before.
+TEST(Group, ANodeThatHasJustComeWaitsForTheOthersHello) {
+    Config c;
+    c.self = 1;
+    Cluster cluster(c);
+    const TimeMs now = 100000;
+    for (const Event& e : {Event(ev::ScanDone{}), Event(ev::Membership{{{1, 101}, {2, 102}}, {}}), Event(ev::Ring{1, 1, {1, 2}}), Event(ev::Quorum{1, 1, true})})
+        cluster.step(e, now);
+    auto rejoins = [&](TimeMs at) {
+        cluster.step(ev::Tick{}, at);
+        const std::vector<Output> out = cluster.output();
+        return std::any_of(out.begin(), out.end(), [](const Output& o) { return std::holds_alternative<out::Rejoin>(o); });
+    };
+    EXPECT_FALSE(rejoins(now + 50));
+    EXPECT_FALSE(rejoins(now + 4900));
+    EXPECT_TRUE(rejoins(now + 5000));
+}

@@ -194,6 +194,50 @@ TEST(Legs, AWriteThatTheLastLegMissedEndsToo) {
     EXPECT_EQ(s.state().unsynced_count(), 0u);  // nothing to copy it to
 }
 
+namespace {
+// A node that opens the log of somebody else, all of whom are gone.
+struct Heir : Solo {
+    static Config of(NodeId self) {
+        Config c = defaults();
+        c.self = self;
+        return c;
+    }
+    Heir(NodeId self, const Bytes& found) : Solo(found.size(), of(self)) { disk = found; }
+    uint16_t away(const std::string& line) {
+        by_channel(Request::ctr, text(line));
+        by_channel(Request::resume, {}, 2);
+        pass(200);
+        const Log& log = *cluster.logs().at("LVM-x");
+        return log.phase() == Phase::active ? log.state().legs.away : UINT16_MAX;
+    }
+};
+}  // namespace
+
+// Whoever opens the log writes over what told of the legs: at whatever sector that ends, the next one must know.
+TEST(Legs, ACrashWhileTheLogIsOpenedForgetsNoLegThatIsAway) {
+    constexpr const char* other_regions = "131072 clustered-disk /dev/log 2048 nosync";
+    constexpr const char* longer = "132096 clustered-disk /dev/log 1024 nosync";
+    constexpr const char* same = "131072 clustered-disk /dev/log 1024 nosync";
+    Alone first;
+    first.say(ev::KernelLegs::forced, 1);
+    ASSERT_EQ(first.state().legs.away, 1u);
+    first.disk.resize(proto::logdisk::layout(first.disk.size(), 128).slots_at + 3 * proto::logdisk::kSlotBytes);
+    Bytes damaged = first.disk;
+    damaged[proto::logdisk::layout(damaged.size(), 128).page_at(0, 2, 0) + 100] ^= 1;
+    for (const Bytes& found : {first.disk, damaged})
+        for (const char* line : {same, other_regions, longer})
+            for (NodeId self : {1u, 6u}) {
+                Heir second(self, found);
+                size_t cuts = 0;
+                second.cut_short = [&](const Bytes& cut) {
+                    ++cuts;
+                    EXPECT_EQ(Heir(7, cut).away(line), 1u) << line << ", node " << self << ", cut " << cuts;
+                };
+                EXPECT_EQ(second.away(line), 1u) << line << ", node " << self;
+                EXPECT_GT(cuts, 20u);
+            }
+}
+
 TEST(Legs, AMirrorThatIsClosedWithALegAwayRemembersIt) {
     Alone s;
     s.tell(ev::Regions::mark, {{3, 1}, {90, 2}});

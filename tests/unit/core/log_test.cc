@@ -369,3 +369,50 @@ TEST(LogState, TooManyRangesAreJoinedNotDropped) {
     ASSERT_TRUE(back);
     EXPECT_EQ(back->digest(), st.digest());
 }
+
+// What decides what the disk is, is written last, and alone.
+TEST(Log, ACrashWhileTheLogIsClosedForgetsNothing) {
+    constexpr const char* line = "131072 clustered-disk /dev/log 1024";
+    Solo s(proto::logdisk::layout(1 << 20, 128).slots_at + 2 * proto::logdisk::kSlotBytes);
+    const Log& log = s.live_by_channel(line);
+    s.pass(1000);
+    ASSERT_EQ(log.state().unsynced_count(), 0u);
+    s.hold_copies = true;
+    s.tell(ev::Regions::mark, {{3, 1}});
+    s.tell(ev::Regions::lost, {{3, 1}});
+    s.pass(100);
+    ASSERT_TRUE(log.state().unsynced(3));
+    size_t cuts = 0;
+    s.cut_short = [&](const Bytes& cut) {
+        Solo next(cut.size());
+        next.disk = cut;
+        next.hold_copies = true;
+        const Log& found = next.live_by_channel(line);
+        next.pass(100);
+        EXPECT_EQ(found.phase(), Phase::active);
+        EXPECT_TRUE(found.state().unsynced(3)) << "cut " << ++cuts;
+    };
+    s.by_channel(Request::postsuspend);
+    s.pass(500);
+    EXPECT_EQ(log.phase(), Phase::detached);
+    EXPECT_TRUE(proto::logdisk::decode_mirr(s.disk));
+}
+
+// It may be writing, or it may have started anew: nobody knows before its daemon says so.
+TEST(Log, WhatAMachineWithoutItsDaemonHadMarkedIsNotInSyncAndNotCopied) {
+    Config c = Solo::defaults();
+    c.self = 2;
+    Solo first(1 << 20, c), second;
+    first.live_by_channel();
+    first.tell(ev::Regions::mark, {{5, 1}});
+    first.pass(100);
+    second.disk = first.disk;
+    second.step(ev::Ring{2, 1, {1, 2}});
+    second.step(ev::Quorum{2, 1, true});
+    const Log& log = second.live_by_channel();
+    second.pass(1000);
+    ASSERT_EQ(log.phase(), Phase::active);
+    EXPECT_EQ(log.state().members.at(2).status, Member::absent);
+    EXPECT_TRUE(log.state().torn.contains(5));
+    EXPECT_TRUE(second.copies.empty());
+}

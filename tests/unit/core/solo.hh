@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 
 #include "clogd/core/cluster.hh"
 
@@ -25,6 +26,7 @@ struct Solo {
     std::vector<out::Copy> copies;
     uint64_t sends = 0, disk_writes = 0, flushes = 0;
     bool disk_ok = true, hold_writes = false, legs_ok = true, legs_readable = true, hold_copies = false;
+    std::function<void(const Bytes& disk)> cut_short;  // is shown the disk as it would be if everybody crashed during a write
     std::deque<Event> held_writes, held_copies;
     std::deque<Event> todo;
 
@@ -36,10 +38,10 @@ struct Solo {
         return c;
     }
     explicit Solo(size_t disk_bytes = 1 << 20, Config c = defaults()) : config(c), cluster(c), disk(disk_bytes) {
-        step(ev::Membership{{{1, 1}}, {}});
-        step(ev::Ring{1, 1, {1}});
+        step(ev::Membership{{{c.self, 1}}, {}});
+        step(ev::Ring{1, c.self, {c.self}});
         step(ev::ScanDone{});
-        step(ev::Quorum{1, 1, true});
+        step(ev::Quorum{1, c.self, true});
     }
     void step(Event e) {
         todo.push_back(std::move(e));
@@ -58,7 +60,7 @@ struct Solo {
     }
     void act(out::Send& o) {
         ++sends;
-        todo.push_back(ev::Deliver{1, o.frame});
+        todo.push_back(ev::Deliver{config.self, o.frame});
     }
     void act(out::Answer& o) { replies.push_back(o.reply); }
     void act(out::OpenDisk& o) { todo.push_back(ev::DiskOpened{o.uuid, disk.size(), "253:4", {}}); }
@@ -69,6 +71,13 @@ struct Solo {
     }
     void act(out::DiskWrite& o) {
         ++disk_writes;
+        if (cut_short) {
+            Bytes cut = disk;
+            for (size_t at = 0; at < o.data.size(); at += proto::kSectorBytes) {
+                std::copy_n(o.data.begin() + static_cast<ptrdiff_t>(at), proto::kSectorBytes, cut.begin() + static_cast<ptrdiff_t>(o.offset + at));
+                if (at < 8192 || at % 20480 == 0) cut_short(cut);
+            }
+        }
         if (disk_ok) std::copy(o.data.begin(), o.data.end(), disk.begin() + static_cast<ptrdiff_t>(o.offset));
         (hold_writes ? held_writes : todo).push_back(ev::DiskDone{o.uuid, o.op, disk_ok, {}, "I/O error"});
     }
