@@ -1344,6 +1344,11 @@ class World final : public KernelHost {
         c.dead_wait_ms = 0;
         Cluster solo(c);
         Bytes image = m.disk;
+        for (const auto& [key, write] : disk_inflight_) {  // may have come to the disk in part
+            if (key.second != mirror_index(m.uuid)) continue;
+            const size_t part = (events_ * 7919 + key.first) % (write.data.size() / proto::kSectorBytes + 1) * proto::kSectorBytes;
+            std::copy_n(write.data.begin(), part, image.begin() + static_cast<ptrdiff_t>(write.offset));
+        }
         std::deque<Event> todo;
         todo.push_back(ev::Membership{{{1000, 1}}, {}});
         todo.push_back(ev::Ring{1, 1000, {1000}});

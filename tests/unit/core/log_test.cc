@@ -416,3 +416,15 @@ TEST(Log, WhatAMachineWithoutItsDaemonHadMarkedIsNotInSyncAndNotCopied) {
     EXPECT_TRUE(log.state().torn.contains(5));
     EXPECT_TRUE(second.copies.empty());
 }
+
+// I4: whoever is out of sight may write until its lease has run out.
+TEST(Log, AStateInMemoryIsFormedWhenNobodyCanBeWriting) {
+    Config c = Solo::defaults();
+    c.dead_wait_ms = 1000;
+    Solo s(1 << 20, c);
+    const Log& log = s.live_by_channel("131072 clustered-core 1024 nosync");
+    s.pass(900);
+    EXPECT_EQ(log.phase(), Phase::forming);
+    s.pass(200);
+    EXPECT_EQ(log.phase(), Phase::active);
+}
