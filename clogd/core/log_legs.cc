@@ -35,7 +35,6 @@ namespace {
 constexpr TimeMs kProbeMs = 2000;   // a leg that answers no read for so long counts as failed
 constexpr TimeMs kRepeatMs = 2000;  // a question that was decided otherwise is asked again
 constexpr TimeMs kReturnMs = 500;   // likewise for the return of a leg
-constexpr uint16_t bit(uint8_t leg) { return static_cast<uint16_t>(1u << leg); }
 }  // namespace
 
 // Every member's kernel can be told, and they have the same number of legs.
@@ -57,9 +56,9 @@ proto::AgreedLegs Log::agreed_legs() const {
 
 bool Log::leg_can_go(uint8_t leg, bool unseen) const {
     const LegState& l = state_.legs;
-    if (!legs_agreed() || !(l.written() & bit(leg))) return false;
-    if (l.joining & bit(leg)) return true;
-    if (!(l.alive() & ~bit(leg))) return false;  // the last one
+    if (!legs_agreed() || !(l.written() & leg_bit(leg))) return false;
+    if (l.joining & leg_bit(leg)) return true;
+    if (!(l.alive() & ~leg_bit(leg))) return false;  // the last one
     if (leg != l.primary) return true;
     return primary_can_go(unseen);
 }
@@ -95,8 +94,8 @@ void Log::raise_leg_epoch() {
 
 void Log::leg_away(uint8_t leg) {
     LegState& l = state_.legs;
-    l.away |= bit(leg);
-    l.joining &= static_cast<uint16_t>(~bit(leg));
+    l.away |= leg_bit(leg);
+    l.joining &= static_cast<uint16_t>(~leg_bit(leg));
     l.suspects.erase(leg);
     l.unseen.clear();
     if (l.primary == leg) l.primary = static_cast<uint8_t>(std::countr_zero(l.alive()));
@@ -104,8 +103,8 @@ void Log::leg_away(uint8_t leg) {
     state_.missed.add(state_.torn);
     for (auto& [node, m] : state_.members) m.trouble = m.failures = 0;
     raise_leg_epoch();
-    my_legs_.well(bit(leg));
-    my_legs_.forced &= static_cast<uint16_t>(~bit(leg));
+    my_legs_.well(leg_bit(leg));
+    my_legs_.forced &= static_cast<uint16_t>(~leg_bit(leg));
     trouble_until_ = 0;
     if (phase_ != Phase::active) return;
     trouble_ = fmt::format("leg {} is away for all nodes: repair the mirror (lvconvert --repair), or, when the leg is well again: dmsetup message <mirror> 0 restore", leg);
@@ -197,7 +196,7 @@ void Log::advance_legs() {
 
 void Log::apply_legs(NodeId sender, MemberState& from, const wire::LegSuspect& s) {
     LegState& l = state_.legs;
-    if (from.status != Member::active || s.leg >= l.count || !(l.written() & bit(s.leg))) return;
+    if (from.status != Member::active || s.leg >= l.count || !(l.written() & leg_bit(s.leg))) return;
     const NodeId me = host_.config().self;
     if (s.forced && leg_can_go(s.leg)) {
         leg_away(s.leg);
@@ -291,12 +290,12 @@ void Log::end_given_marks() {
 // The members do not give up a leg that this node cannot use.
 void Log::leg_stays(uint8_t leg, size_t failed, size_t voters) {
     if (phase_ != Phase::active) return;
-    my_legs_.alone |= bit(leg);
+    my_legs_.alone |= leg_bit(leg);
     my_legs_.retry_at = host_.now() + kRepeatMs;
     my_legs_.ask_at[leg] = host_.now() + kRepeatMs;
     const LegState& l = state_.legs;
     std::string why = !legs_agreed()                                ? "not every node's kernel can be told (dm-raid1-ext over dm-log-cluster, the same number of legs)"
-                      : !(l.alive() & ~bit(leg))                    ? "it is the last one"
+                      : !(l.alive() & ~leg_bit(leg))                ? "it is the last one"
                       : leg == l.primary && !params_.has_disk       ? "it is the primary, and the log is in memory: after a crash nobody would know that it is behind"
                       : leg == l.primary && state_.unsynced_count() ? fmt::format("it is the primary, and {} region(s) are not in sync", state_.unsynced_count())
                       : voters == 0                                 ? "it cannot go now"
@@ -309,9 +308,9 @@ void Log::leg_stays(uint8_t leg, size_t failed, size_t voters) {
 void Log::probed(const ev::Probed& e) {
     if (phase_ != Phase::active) return;
     if (my_legs_.probes.erase(e.leg)) my_legs_.verdicts[e.leg] = e.ok ? 0 : 1;
-    if (e.ok && my_legs_.alone & bit(e.leg)) {  // the writes that it missed are tried again; if they fail, we hear of it
-        my_legs_.well(bit(e.leg));
-        if (channel_.on) host_.emit(out::Tell{static_cast<uint32_t>(live_luid_), CLOG_RETRY, {}, bit(e.leg), 0});
+    if (e.ok && my_legs_.alone & leg_bit(e.leg)) {  // the writes that it missed are tried again; if they fail, we hear of it
+        my_legs_.well(leg_bit(e.leg));
+        if (channel_.on) host_.emit(out::Tell{static_cast<uint32_t>(live_luid_), CLOG_RETRY, {}, leg_bit(e.leg), 0});
     }
 }
 
@@ -399,13 +398,13 @@ void Log::serve_legs() {
                 host_.send(uuid_, wire::LegAck{node, l.epoch, 0, {}});
             }
     for (uint8_t leg = 0; leg < l.count; ++leg) {
-        if (my_legs_.forced & bit(leg)) {
-            my_legs_.forced &= static_cast<uint16_t>(~bit(leg));
-            if (l.written() & bit(leg)) host_.send(uuid_, wire::LegSuspect{leg, 0, 1});
+        if (my_legs_.forced & leg_bit(leg)) {
+            my_legs_.forced &= static_cast<uint16_t>(~leg_bit(leg));
+            if (l.written() & leg_bit(leg)) host_.send(uuid_, wire::LegSuspect{leg, 0, 1});
         }
-        if (my_legs_.failed & bit(leg) && !l.suspects.contains(leg) && now >= my_legs_.ask_at[leg]) {
+        if (my_legs_.failed & leg_bit(leg) && !l.suspects.contains(leg) && now >= my_legs_.ask_at[leg]) {
             my_legs_.ask_at[leg] = now + kRepeatMs;
-            if (!(my_legs_.alone & bit(leg))) note(Level::warning, fmt::format("leg {} fails here; the other nodes are asked", leg));
+            if (!(my_legs_.alone & leg_bit(leg))) note(Level::warning, fmt::format("leg {} fails here; the other nodes are asked", leg));
             host_.send(uuid_, wire::LegSuspect{leg, static_cast<uint8_t>(host_.config().leg_failure_any), 0});
         }
     }
@@ -414,7 +413,7 @@ void Log::serve_legs() {
         my_legs_.answering[leg] = s.round;
         my_legs_.verdicts.erase(leg);
         my_legs_.probes.erase(leg);
-        if (my_legs_.failed & bit(leg)) {
+        if (my_legs_.failed & leg_bit(leg)) {
             my_legs_.verdicts[leg] = 1;
         } else {
             my_legs_.probes[leg] = now;
@@ -433,7 +432,7 @@ void Log::serve_legs() {
     if (my_legs_.alone && now >= my_legs_.retry_at) {
         my_legs_.retry_at = now + kRepeatMs;
         for (uint8_t leg = 0; leg < l.count; ++leg)
-            if (my_legs_.alone & bit(leg)) host_.emit(out::Probe{uuid_, leg});
+            if (my_legs_.alone & leg_bit(leg)) host_.emit(out::Probe{uuid_, leg});
     }
     if (my_legs_.back & l.away && !l.joining && now >= my_legs_.return_at) {
         my_legs_.return_at = now + kReturnMs;
@@ -467,7 +466,7 @@ std::string Log::form_legs(LogState& s, const proto::AgreedLegs& found) {
     }
     s.legs.primary = found.primary;
     s.legs.away = found.away & s.legs.all();
-    if (!s.legs.alive() || !(s.legs.alive() & bit(s.legs.primary))) {  // no state that was ever written
+    if (!s.legs.alive() || !(s.legs.alive() & leg_bit(s.legs.primary))) {  // no state that was ever written
         s.legs.away = 0;
         s.legs.primary = 0;
         return {};

@@ -18,15 +18,14 @@ namespace clogd {
 namespace wire = proto::wire;
 
 namespace {
-constexpr TimeMs kRepeatMs = 2000;  // what could not be done when it was asked for is asked for again
-constexpr uint16_t bit(uint8_t leg) { return static_cast<uint16_t>(1u << leg); }
+constexpr TimeMs kAskAgainMs = 2000;  // what could not be done when it was asked for is asked for again
 }  // namespace
 
 // The leg that becomes the primary in the place of one of these, if that may be now. Every member must be there to follow.
 std::optional<uint8_t> Log::primary_instead_of(uint16_t bad) const {
     const LegState& l = state_.legs;
     uint16_t good = static_cast<uint16_t>(l.alive() & ~bad);
-    for (const auto& [leg, suspect] : l.suspects) good &= static_cast<uint16_t>(~bit(leg));
+    for (const auto& [leg, suspect] : l.suspects) good &= static_cast<uint16_t>(~leg_bit(leg));
     if (!good || !legs_agreed() || l.joining || !l.waiting.empty() || !primary_can_go()) return std::nullopt;
     for (const auto& [node, m] : state_.members)
         if (m.status != Member::active) return std::nullopt;
@@ -36,7 +35,7 @@ std::optional<uint8_t> Log::primary_instead_of(uint16_t bad) const {
 void Log::apply_repair(const MemberState& from, const wire::Repair& r) {
     LegState& l = state_.legs;
     if (from.status != Member::active || !l.waiting.empty()) return;
-    if (!(r.bad & bit(l.primary))) {
+    if (!(r.bad & leg_bit(l.primary))) {
         const RangeSet regions = RangeSet(r.regions).within({0, params_.regions()});
         if (!regions.empty()) unsync(regions, true);
     } else if (auto leg = primary_instead_of(r.bad)) {
@@ -58,7 +57,7 @@ void Log::serve_repairs() {
     std::map<uint16_t, RangeSet> wishes;
     for (auto it = channel_.repairs.begin(); it != channel_.repairs.end();) {
         auto& [region, repair] = *it;
-        const bool of_primary = repair.bad & bit(l.primary);
+        const bool of_primary = repair.bad & leg_bit(l.primary);
         const bool primary_stays = !params_.has_disk || !legs_agreed();  // whatever becomes of the regions
         const bool hopeless = !(l.alive() & repair.bad) || !(l.alive() & ~repair.bad) || (of_primary && primary_stays);
         if (hopeless || state_.unsynced(region)) {
@@ -66,7 +65,7 @@ void Log::serve_repairs() {
             it = channel_.repairs.erase(it);
             continue;
         }
-        const bool asked = repair.epoch == l.epoch && host_.now() < repair.asked_at + kRepeatMs;
+        const bool asked = repair.epoch == l.epoch && host_.now() < repair.asked_at + kAskAgainMs;
         if (!asked && l.waiting.empty() && (!of_primary || primary_instead_of(repair.bad)) && host_.version() >= wire::kRepairSince) {
             repair.epoch = l.epoch;
             repair.asked_at = host_.now();

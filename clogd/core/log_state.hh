@@ -45,6 +45,8 @@ struct MemberState {
     Voice voice;           // of a log of groups
 };
 
+constexpr uint16_t leg_bit(uint8_t leg) { return static_cast<uint16_t>(1u << leg); }
+
 struct Suspect {  // a leg of which a member says that it cannot use it; the others are asked
     uint64_t round = 0;
     NodeId reporter = 0;
