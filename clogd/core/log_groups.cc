@@ -45,8 +45,11 @@ void Log::apply_groups(NodeId sender, const wire::GroupSwitched& s) {
     if (!g.holder || s.turn != g.turn) return;  // of a turn that was taken back
     if (sender != g.holder && s.how != CLOG_SWITCH_FAILED) return;
     if (s.how == CLOG_SWITCH_DONE) g.in_use = g.target;
-    // Its kernel has forgotten the wish, too: who could not is not let again before it asks again.
-    else if (auto holder = state_.members.find(g.holder); holder != state_.members.end()) holder->second.voice.said.wants = kNone;
+    // Its kernel has forgotten the wish, too, if it has no other by now: who could not is not let again before it asks again.
+    else if (auto holder = state_.members.find(g.holder); holder != state_.members.end()) {
+        uint8_t& wants = holder->second.voice.said.wants;
+        if (wants == g.target || host_.version() < wire::kTurnsSince) wants = kNone;
+    }
     if (phase_ == Phase::active && s.how == CLOG_SWITCH_DONE) note(out::Level::notice, fmt::format("node {} has switched the array to {}", g.holder, group_name(g.target)));
     if (phase_ == Phase::active && s.how == CLOG_SWITCH_FAILED)
         note(out::Level::warning, fmt::format("node {} could not switch the array to {}: {} stays in use", g.holder, group_name(g.target), group_name(g.in_use)));
@@ -62,7 +65,7 @@ void Log::advance_groups() {
         g.holder = 0;
         g.target = kNone;
     }
-    if (host_.config().planted != Planted::grant_twice && (g.holder || state_.unseen_grants())) return;
+    if (host_.config().planted != Planted::grant_twice && (g.holder || (host_.version() >= wire::kTurnsSince && state_.unseen_grants()))) return;
     std::map<NodeId, Voice> voices;
     for (const auto& [node, m] : state_.members)
         if (m.voice.spoke) voices[node] = m.voice;

@@ -121,6 +121,30 @@ TEST(Groups, AHolderThatCannotIsNotLetAgainBeforeItAsks) {
     EXPECT_EQ(a.granted(1), 0u);
 }
 
+// It wants another group by now, has said so, and will not say it again.
+TEST(Groups, AHolderThatHasThoughtBetterKeepsItsNewWish) {
+    Array a;
+    a.say(1, 3, 0);
+    const uint32_t turn = a.told(1).serial;
+    a.say(1, 3, 1);
+    a.end(1, turn, CLOG_SWITCH_DECLINED);
+    EXPECT_EQ(a.granted(1), 1u);
+}
+
+// The lost one may have been let, unseen.
+TEST(Groups, NobodyIsLetSwitchWhileALostNodeMay) {
+    Array a;
+    for (NodeId n = 1; n <= 3; ++n) a.say(n, 3, 0);
+    a.end(1, a.told(1).serial, CLOG_SWITCH_DONE);
+    for (auto& [n, m] : a.nodes) m->cluster.config_mutable().dead_wait_ms = 1000;
+    a.vanish({3});
+    a.pass(500);
+    for (NodeId n : {1u, 2u}) a.say(n, 2, 1);
+    EXPECT_EQ(a.groups(1).holder, 0u);
+    a.pass(1500);
+    EXPECT_NE(a.groups(1).holder, 0u);
+}
+
 TEST(Groups, AHolderThatIsSilentLosesItsTurn) {
     Array a;
     a.say(3, 3, 1);
