@@ -254,7 +254,6 @@ enum class Planted : uint8_t {
     grant_twice,             // two nodes may switch an array at once
     switch_at_wish,          // an array is switched because one node wants it
     seen_primary_goes,       // the primary is given up though somebody has read what only it has
-    gone_saw_nothing,        // likewise, if whoever has read it is gone, too
     count_
 };
 

@@ -65,7 +65,7 @@ bool Log::leg_can_go(uint8_t leg, bool unseen) const {
 
 // A member is about to go that may have seen what the primary has alone.
 void Log::witness_goes() {
-    if (state_.primary_has_alone() && host_.version() >= wire::kUnseenSince && host_.config().planted != Planted::gone_saw_nothing) state_.legs.seen_by_gone = 1;
+    if (state_.primary_has_alone() && host_.version() >= wire::kUnseenSince) state_.legs.seen_by_gone = 1;
 }
 
 // Every other leg has all that was acknowledged, also after a crash of everybody, and all that was seen. Unseen: every active member says so.

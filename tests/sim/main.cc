@@ -37,8 +37,7 @@ constexpr const char* kPlanted[] = {"none",
                                     "legs-not-on-disk",
                                     "grant-twice",
                                     "switch-at-wish",
-                                    "seen-primary-goes",
-                                    "gone-saw-nothing"};
+                                    "seen-primary-goes"};
 static_assert(std::size(kPlanted) == static_cast<size_t>(clogd::Planted::count_));
 }  // namespace
 
