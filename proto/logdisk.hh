@@ -68,6 +68,8 @@ struct PageId {
     bool operator==(const PageId&) const = default;
 };
 
+constexpr PageId global_header_id(uint32_t log_hash) { return {log_hash, 0, kGlobalHeader}; }
+
 inline uint32_t log_hash(std::string_view uuid) {
     uint64_t h = fnv1a(uuid);
     return static_cast<uint32_t>(h ^ (h >> 32));
@@ -178,6 +180,16 @@ struct GlobalHeader {
         a(format), a(uuid), a(region_sectors), a(regions), a(slots), a(slots_at), a(legs);
     }
 };
+
+// Page 0 while the log is in use. nullopt: it is damaged, or something else.
+inline std::optional<GlobalHeader> decode_global_header(uint32_t log_hash, ByteView page0) {
+    const Page page = decode_page(global_header_id(log_hash), page0);
+    if (page.state != PageState::valid) return std::nullopt;
+    GlobalHeader h;
+    Reader r(page.payload);
+    r(h);
+    return r.ok() ? std::optional(h) : std::nullopt;
+}
 
 struct SlotMember {
     NodeId node = 0;

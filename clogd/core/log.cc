@@ -163,12 +163,8 @@ void Log::disk_opened(const ev::DiskOpened& e) {
 void Log::own_slot_read(const ev::DiskDone& e, bool header) {
     const uint32_t hash = disk::log_hash(uuid_);
     if (e.ok && header) {
-        disk::Page page = disk::decode_page({hash, 0, disk::kGlobalHeader}, e.data);
-        disk::GlobalHeader h;
-        proto::Reader r(page.payload);
-        if (page.state == disk::PageState::valid) r(h);
-        if (page.state == disk::PageState::valid && r.ok() && h.slots <= proto::kMaxNodes && h.slots_at + uint64_t{h.slots} * disk::kSlotBytes <= disk_bytes_) {
-            read_disk(Op::read_own_slots, h.slots_at, h.slots * disk::kSlotBytes);
+        if (auto h = disk::decode_global_header(hash, e.data); h && slots_fit(*h) && h->slots > 0) {
+            read_disk(Op::read_own_slots, h->slots_at, h->slots * disk::kSlotBytes);
             return;
         }
     }
@@ -285,14 +281,11 @@ void Log::disk_done(const ev::DiskDone& e) {
             else disk_failed(fmt::format("log device {} cannot be read: {}", device_, e.error));
             break;
         case Op::keep_legs:
-            if (phase_ != Phase::writing) break;
-            if (e.ok) prepare_slots();
-            else disk_failed(fmt::format("log device {} cannot be written: {}", device_, e.error));
-            break;
         case Op::format:
             if (phase_ != Phase::writing) break;
-            if (e.ok) start_slot();
-            else disk_failed(fmt::format("log device {} cannot be written: {}", device_, e.error));
+            if (!e.ok) disk_failed(fmt::format("log device {} cannot be written: {}", device_, e.error));
+            else if (op == Op::keep_legs) prepare_slots();
+            else start_slot();
             break;
         case Op::slot_write:
             if (!slot_) break;

@@ -155,18 +155,10 @@ class Log {
     void attach();
     void send_attach();
     void restart_attach(const char* why);
-    void form_from_disk(const Bytes& slots);
-    void form_from_memory();
-    void expect_frozen(LogState& s);
     bool in_the_way();
-    void prepare_slots();
-    void start_slot();
-    proto::AgreedLegs legs_on_disk(const Bytes& slots) const;
-    Bytes global_header(uint32_t slots) const;
     void write_disk(Op op, uint64_t offset, Bytes data);
     void read_disk(Op op, uint64_t offset, uint32_t length);
     void own_slot_read(const ev::DiskDone& e, bool header);
-    void header_read(const ev::DiskDone& e);
     void snapshot_for(NodeId node, uint64_t transfer);
     void serve_transfers();
     void chunk(const proto::wire::Chunk& c);
@@ -189,6 +181,16 @@ class Log {
     MemberState* self();
     bool sole_member() const;
     void forget_local();
+
+    // log_form.cc
+    void header_read(const ev::DiskDone& e);
+    void form_from_disk(const Bytes& slots);
+    void form_from_memory();
+    void expect_frozen(LogState& s);
+    void prepare_slots();
+    void start_slot();
+    bool slots_fit(const proto::logdisk::GlobalHeader& h) const;
+    Bytes global_header(uint32_t slots) const;
 
     // log_kernel.cc
     void log_device_probed(const ev::DiskOpened& e);

@@ -102,7 +102,7 @@ void Log::begin_copy(const RangeSet& granted) {
     copying_.add(granted);
     const LegState& l = state_.legs;
     const uint8_t from = l.count ? l.primary : uint8_t{0};
-    const uint16_t to = static_cast<uint16_t>((l.count ? l.alive() : UINT16_MAX) & ~(1u << from));
+    const uint16_t to = static_cast<uint16_t>((l.count ? l.alive() : UINT16_MAX) & ~leg_bit(from));
     // A kernel that does not follow LegState may have written to the primary alone while nobody could copy.
     const RangeSet any = legs_agreed() ? granted.intersect(state_.torn) : RangeSet{};
     host_.emit(out::Copy{uuid_, params_.region_sectors, params_.sectors, granted.ranges(), from, to, any.ranges()});

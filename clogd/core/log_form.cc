@@ -19,9 +19,32 @@ namespace disk = proto::logdisk;
 using out::Level;
 
 namespace {
-constexpr disk::PageId global_id(uint32_t hash) { return {hash, 0, disk::kGlobalHeader}; }
+struct FoundSlot {
+    NodeId owner = 0;
+    SlotContent content;
+};
+
+std::vector<FoundSlot> read_slots(uint32_t hash, proto::ByteView bytes, uint32_t regions) {
+    std::vector<FoundSlot> slots;
+    for (size_t at = 0; at + disk::kSlotBytes <= bytes.size(); at += disk::kSlotBytes) {
+        const proto::ByteView image = bytes.subspan(at, disk::kSlotBytes);
+        FoundSlot& f = slots.emplace_back(FoundSlot{slot_owner(image), {}});
+        if (f.owner) f.content = read_slot(hash, f.owner, image, regions);
+        else f.content.trusted = true;
+    }
+    return slots;
+}
+
+// The newest that the log disk says of the legs. Their epochs only grow, so it counts also where nothing else can be trusted any more.
+proto::AgreedLegs newest_legs(const std::optional<disk::GlobalHeader>& header, const std::vector<FoundSlot>& slots) {
+    proto::AgreedLegs legs = header ? header->legs : proto::AgreedLegs{};
+    for (const FoundSlot& f : slots)
+        if (f.content.present && f.content.header.legs.epoch >= legs.epoch) legs = f.content.header.legs;
+    return legs;
+}
 }  // namespace
 
+// pump() begins when nobody can still be writing.
 void Log::become_former() {
     if (phase_ != Phase::waiting && phase_ != Phase::receiving) {
         host_.send(uuid_, wire::Detach{});
@@ -31,8 +54,10 @@ void Log::become_former() {
     phase_ = Phase::forming;
     header_page_.clear();
     legs_only_ = false;
-    retry_at_ = 0;  // pump() begins when nobody can still be writing
+    retry_at_ = 0;
 }
+
+bool Log::slots_fit(const disk::GlobalHeader& h) const { return h.slots <= proto::kMaxNodes && h.slots_at + uint64_t{h.slots} * disk::kSlotBytes <= disk_bytes_; }
 
 void Log::header_read(const ev::DiskDone& e) {
     header_page_ = e.data;
@@ -56,12 +81,9 @@ void Log::header_read(const ev::DiskDone& e) {
                         device_));
         return;
     }
-    disk::Page page = disk::decode_page(global_id(hash), e.data);
-    disk::GlobalHeader h;
-    proto::Reader body(page.payload);
-    if (page.state == disk::PageState::valid) body(h);
-    const bool whole = page.state == disk::PageState::valid && body.ok() && h.uuid == uuid_ && h.format == disk::kFormat && h.slots <= proto::kMaxNodes &&
-                       h.slots_at + uint64_t{h.slots} * disk::kSlotBytes <= disk_bytes_;
+    const auto found = disk::decode_global_header(hash, e.data);
+    disk::GlobalHeader h = found.value_or(disk::GlobalHeader{});
+    const bool whole = found && h.uuid == uuid_ && h.format == disk::kFormat && slots_fit(h);
     const bool usable = whole && h.slots > 0;
     if (!usable || h.region_sectors != params_.region_sectors) {
         note(Level::warning, fmt::format("log device {}: {}; every region will be copied", device_, usable ? "the region size has changed" : "the header of the log is damaged"));
@@ -77,22 +99,6 @@ void Log::header_read(const ev::DiskDone& e) {
     read_disk(Op::read_slots, h.slots_at, h.slots * disk::kSlotBytes);
 }
 
-// The newest that the log disk says of the legs. Their epochs only grow, so it counts also where nothing else can be trusted any more.
-proto::AgreedLegs Log::legs_on_disk(const Bytes& slots) const {
-    const uint32_t hash = disk::log_hash(uuid_);
-    const disk::Page page = disk::decode_page(global_id(hash), header_page_);
-    disk::GlobalHeader h;
-    proto::Reader r(page.payload);
-    if (page.state == disk::PageState::valid) r(h);
-    proto::AgreedLegs legs = r.ok() ? h.legs : proto::AgreedLegs{};
-    for (size_t at = 0; at + disk::kSlotBytes <= slots.size(); at += disk::kSlotBytes) {
-        proto::ByteView image(slots.data() + at, disk::kSlotBytes);
-        const SlotContent c = read_slot(hash, slot_owner(image), image, UINT32_MAX);
-        if (c.present && c.header.legs.epoch >= legs.epoch) legs = c.header.legs;
-    }
-    return legs;
-}
-
 Bytes Log::global_header(uint32_t slots) const {
     disk::GlobalHeader h;
     h.uuid = uuid_;
@@ -103,7 +109,7 @@ Bytes Log::global_header(uint32_t slots) const {
     h.legs = agreed_legs();
     proto::Writer w;
     w(h);
-    return disk::encode_page(global_id(disk::log_hash(uuid_)), state_.epoch, w.bytes());
+    return disk::encode_page(disk::global_header_id(disk::log_hash(uuid_)), state_.epoch, w.bytes());
 }
 
 // I1 after a crash of everybody: the newest epoch names its members; what any of them had marked or unsynced counts.
@@ -112,12 +118,15 @@ void Log::form_from_disk(const Bytes& bytes) {
     const uint32_t regions = params_.regions();
     const uint32_t hash = disk::log_hash(uuid_);
     const RangeSet all(std::vector<Range>{{0, regions}});
+    const auto mirr = disk::decode_mirr(header_page_);
+    const auto header = disk::decode_global_header(hash, header_page_);
+    const std::vector<FoundSlot> slots = mirr ? std::vector<FoundSlot>{} : read_slots(hash, bytes, header ? header->regions : regions);
+    const proto::AgreedLegs legs = newest_legs(header, slots);
     LogState s;
     s.params = params_;
-    proto::AgreedLegs legs;
     bool known = false;
 
-    if (auto mirr = disk::decode_mirr(header_page_); mirr && !bytes.empty()) {
+    if (mirr && !bytes.empty()) {
         known = params_.sync_mode == wire::kSyncDefault;
         for (uint32_t r = 0; known && r < regions; ++r) {
             bool clean = r < mirr->regions && (bytes[disk::kMirrBitsAt + r / 8] >> (r % 8) & 1);
@@ -129,43 +138,25 @@ void Log::form_from_disk(const Bytes& bytes) {
         }
         s.raw.coarsen(proto::kMaxUnsyncedRanges / 2);
         if (known) note(Level::info, fmt::format("log device {} was closed cleanly: {} of {} regions are in sync", device_, regions - s.raw.count(), regions));
-    } else if (legs_only_) {
-        legs = legs_on_disk(bytes);
-    } else if (!bytes.empty()) {  // format 3
-        legs = legs_on_disk(bytes);
-        const disk::Page header = disk::decode_page(global_id(hash), header_page_);
-        proto::Reader hr(header.payload);
-        disk::GlobalHeader h;
-        hr(h);
-        struct Found {
-            NodeId owner;
-            SlotContent content;
-        };
-        std::vector<Found> slots;
+    } else if (header && !bytes.empty() && !legs_only_) {  // format 3
+        const disk::GlobalHeader& h = *header;
         bool trusted = true;
         const disk::SlotHeader* newest = nullptr;
-        slots.reserve(h.slots);
-        for (uint32_t i = 0; i < h.slots; ++i) {
-            proto::ByteView image(bytes.data() + size_t{i} * disk::kSlotBytes, disk::kSlotBytes);
-            NodeId owner = slot_owner(image);
-            slots.push_back({owner, owner ? read_slot(hash, owner, image, h.regions) : SlotContent{}});
-            if (!owner) slots.back().content.trusted = true;
-        }
         // A header that does not name its own place was written to the wrong one.
-        for (uint32_t i = 0; i < h.slots; ++i) {
+        for (size_t i = 0; i < slots.size(); ++i) {
             const SlotContent& c = slots[i].content;
             if (c.present && std::none_of(c.header.members.begin(), c.header.members.end(), [&](const disk::SlotMember& m) { return m.node == slots[i].owner && m.slot == i; }))
                 trusted = false;
         }
-        for (const Found& f : slots)
+        for (const FoundSlot& f : slots)
             if (f.content.present && (!newest || f.content.header.epoch > newest->epoch)) newest = &f.content.header;
         // A damaged header may have been the newest.
-        for (const Found& f : slots)
+        for (const FoundSlot& f : slots)
             if (!f.content.trusted && !f.content.present) trusted = false;
         if (newest && trusted) {
             s.epoch = newest->epoch;
             for (const disk::SlotMember& m : newest->members) {
-                const Found* f = m.slot < slots.size() && slots[m.slot].owner == m.node ? &slots[m.slot] : nullptr;
+                const FoundSlot* f = m.slot < slots.size() && slots[m.slot].owner == m.node ? &slots[m.slot] : nullptr;
                 bool wrote = f && f->content.present && f->content.header.epoch >= m.join_epoch;
                 if (f && wrote && !f->content.trusted) trusted = false;
                 bool is_self = m.node == cfg.self;
@@ -230,7 +221,7 @@ void Log::form_from_disk(const Bytes& bytes) {
     }
     if (!known || params_.sync_mode == wire::kForceSync) {
         s.torn.clear();
-        s.raw = params_.sync_mode == wire::kNoSync && bytes.empty() ? RangeSet{} : params_.sync_mode == wire::kNoSync && disk::decode_mirr(header_page_) ? RangeSet{} : all;
+        s.raw = params_.sync_mode == wire::kNoSync && bytes.empty() ? RangeSet{} : params_.sync_mode == wire::kNoSync && mirr ? RangeSet{} : all;
     }
     expect_frozen(s);
     if (std::string why = form_legs(s, legs); !why.empty()) {

@@ -2,8 +2,8 @@
 // A log of groups (clogd/core/groups.hh): it shares no regions, it lets one node at a time switch an array.
 //
 // A member that is out of sight keeps its voice and its grant until it can do nothing any more, as its marks would be kept, and until then
-// nobody else is let switch: it may have been granted what nobody has seen. A member whose daemon is restarted keeps them until it speaks again. A grant that is not answered for a
-// minute ends.
+// nobody else is let switch: it may have been granted what nobody has seen. A member whose daemon is restarted keeps them until it speaks
+// again. A grant that is not answered for a minute ends.
 #include <utility>
 
 #include <fmt/format.h>

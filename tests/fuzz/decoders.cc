@@ -64,6 +64,7 @@ void fuzz_slot(ByteView bytes) {
         for (const auto& r : content.marks.ranges()) check(r.end() <= 1000);
     }
     logdisk::decode_mirr(bytes);
+    logdisk::decode_global_header(1, bytes);
 }
 
 void fuzz_state(ByteView bytes) {

@@ -363,13 +363,16 @@ class World final : public KernelHost {
                 if (Node* node = some(&Node::up); node && rng_.chance(700)) read(*node, index, block);
             });
     }
-    void read(Node& node, size_t index, uint32_t block) {
-        Kernel* k = node.logs[index].kernel.get();
-        if (!k || !k->active()) return;
+    Bio new_bio(size_t index, uint32_t block) {
         Bio bio;
         bio.block = block;
         bio.id = (uint64_t{index} << 48) | ++write_ids_;
-        k->submit(bio);
+        return bio;
+    }
+    void read(Node& node, size_t index, uint32_t block) {
+        Kernel* k = node.logs[index].kernel.get();
+        if (!k || !k->active()) return;
+        k->submit(new_bio(index, block));
     }
     // A daemon that ends takes its copies along; a log write in flight lands, lands torn, or does not.
     void abandon_io(Node& node, bool machine) {
@@ -1011,10 +1014,8 @@ class World final : public KernelHost {
             if (!k || !k->active() || k->in_flight() >= depth_) return;
             Mirror& m = mirrors_[index];
             if (m.is_array()) return;
-            Bio bio;
-            bio.block = static_cast<uint32_t>(hot_ && rng_.chance(800) ? rng_.below(4) : rng_.below(m.version.size()));
+            Bio bio = new_bio(index, static_cast<uint32_t>(hot_ && rng_.chance(800) ? rng_.below(4) : rng_.below(m.version.size())));
             bio.write = rng_.chance(write_permille_) && m.writer[bio.block] == 0;
-            bio.id = (uint64_t{index} << 48) | ++write_ids_;
             if (bio.write) {
                 m.writer[bio.block] = id;
                 bio.value = ++m.version[bio.block];
@@ -1127,7 +1128,7 @@ class World final : public KernelHost {
         for (auto& [id, node] : nodes_)
             if (node->up && node->logs.front().kernel) up.push_back(id);
         if (now_ >= chaos_until_ || !m.legs_fail || !m.broken.empty() || up.size() < 2) return;
-        auto writer = std::find_if(up.begin(), up.end(), [&](NodeId id) { return in_sync(m, id) && std::count(m.writer.begin(), m.writer.end(), id) > 0; });
+        auto writer = std::find_if(up.begin(), up.end(), [&](NodeId id) { return std::count(m.writer.begin(), m.writer.end(), id) > 0 && in_sync(m, id); });
         if (writer == up.end()) {
             after(1'000, [this, &m] { lose_site(m); });
             return;
@@ -1145,8 +1146,7 @@ class World final : public KernelHost {
         after(rng_.between(kTokenUs, kTokenUs + 1'500'000), [this, &m] { lose_primary(m); });
     }
     void come_back(Mirror& m) {
-        trace(fmt::format("the legs of {} are well again", m.uuid));
-        m.broken.clear();
+        mend_legs(m);
         for (auto& [id, node] : nodes_) {
             if (!node->up) boot(*node);
             else if (Kernel* k = node->logs[mirror_index(m.uuid)].kernel.get()) k->restore_legs();
@@ -1155,8 +1155,7 @@ class World final : public KernelHost {
     void lose_primary(Mirror& m) {
         const auto leg = std::exchange(m.doomed, std::nullopt);
         if (!leg || now_ >= chaos_until_) return;
-        trace(fmt::format("leg {} of {} breaks for all", *leg, m.uuid));
-        for (auto& [id, n] : nodes_) m.broken.insert({id, *leg});
+        break_leg(m, *leg);
     }
     // The node has read what no other leg has. It may go, too.
     void seen_alone(NodeId id, Mirror& m, uint32_t block) {
@@ -1171,14 +1170,21 @@ class World final : public KernelHost {
             if (Node* node = some(&Node::up)) read(*node, mirror_index(m.uuid), block);
         });
     }
+    void break_leg(Mirror& m, size_t leg) {
+        trace(fmt::format("leg {} of {} breaks for all", leg, m.uuid));
+        for (auto& [id, n] : nodes_) m.broken.insert({id, leg});
+    }
+    void mend_legs(Mirror& m) {
+        trace(fmt::format("the legs of {} are well again", m.uuid));
+        m.broken.clear();
+    }
     void hurt_legs(Mirror& m) {
         if (!m.legs_fail) return;
         const size_t leg = rng_.below(m.legs.size());
         Node* node = some(&Node::up);
         if (m.broken.empty() ? rng_.chance(800) : rng_.chance(300)) {
             if (rng_.chance(500)) {
-                trace(fmt::format("leg {} of {} breaks for all", leg, m.uuid));
-                for (auto& [id, n] : nodes_) m.broken.insert({id, leg});
+                break_leg(m, leg);
             } else if (node) {
                 trace(fmt::format("leg {} of {} breaks for node {}", leg, m.uuid, node->id));
                 m.broken.insert({node->id, leg});
@@ -1186,8 +1192,7 @@ class World final : public KernelHost {
             return;
         }
         if (rng_.chance(800)) {
-            trace(fmt::format("the legs of {} are well again", m.uuid));
-            m.broken.clear();
+            mend_legs(m);
         }
         Kernel* k = node ? node->logs[mirror_index(m.uuid)].kernel.get() : nullptr;
         if (k && rng_.chance(800)) k->restore_legs();
