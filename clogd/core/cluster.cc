@@ -2,6 +2,7 @@
 #include "clogd/core/cluster.hh"
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 #include <utility>
 
@@ -224,8 +225,10 @@ void Cluster::hello(NodeId sender, const wire::Hello& h) {
     if (g.parts_left == 0) return;
     g.logs.insert(g.logs.end(), h.logs.begin(), h.logs.end());
     --g.parts_left;
-    if (settled_) return;
+    if (settled_ || !quorate()) return;  // I4: a "no" may have come since this node said Hello; then the view is joined anew
     for (const auto& [node, pid] : members_) {
+        // Corosync may list a process of a machine that has left the ring: it never says Hello.
+        if (!machines_.contains(node)) continue;
         auto it = greetings_.find(node);
         if (it == greetings_.end() || it->second.parts_left) return;
     }
@@ -265,7 +268,8 @@ void Cluster::settle() {
     }
     for (auto& [uuid, e] : directory_) {
         Settle view;
-        for (const auto& [node, pid] : members_) view.processes.insert(node);
+        for (const auto& [node, pid] : members_)
+            if (machines_.contains(node)) view.processes.insert(node);
         view.machines = machines_;
         view.losses = losses;
         view.standings = e.standings;
@@ -298,10 +302,14 @@ void Cluster::send(const std::string& uuid, wire::Body body) {
 }
 
 void Cluster::forget_messages(const std::string& uuid) {
-    refused_in_queue_ = 0;
-    std::erase_if(queue_, [&](const wire::Message& m) {
+    auto forgotten = [&](const wire::Message& m) {
         return m.uuid == uuid && !std::holds_alternative<wire::Diverged>(m.body) && !std::holds_alternative<wire::Detach>(m.body) && !std::holds_alternative<wire::Folded>(m.body);
-    });
+    };
+    // What was refused of other logs stays ahead of what they send next: a later one must not overtake an earlier one.
+    assert(refused_in_queue_ <= queue_.size());
+    const auto refused_end = queue_.begin() + static_cast<ptrdiff_t>(refused_in_queue_);
+    refused_in_queue_ -= static_cast<size_t>(std::count_if(queue_.begin(), refused_end, forgotten));
+    std::erase_if(queue_, forgotten);
     for (wire::Message& m : inflight_)
         if (m.uuid == uuid) m.body = wire::Hello{};  // not to be sent again
 }

@@ -65,7 +65,7 @@ class Cluster final : private LogHost {
     void send(const std::string& uuid, proto::wire::Body body) override;
     void forget_messages(const std::string& uuid) override;
     TimeMs now() const override { return now_; }
-    bool node_in_view(NodeId node) const override { return members_.contains(node); }
+    bool node_in_view(NodeId node) const override { return members_.contains(node) && machines_.contains(node); }
     bool node_in_ring(NodeId node) const override { return machines_.contains(node); }
     bool node_lists_log(NodeId node, const std::string& uuid) const override;
     uint64_t node_boot(NodeId node) const override;

@@ -16,8 +16,9 @@ namespace disk = proto::logdisk;
 using out::Level;
 
 namespace {
-constexpr TimeMs kRetryMs = 1000;       // a failed log disk is tried again after
-constexpr TimeMs kAttachRetryMs = 500;  // a joiner that hears nothing asks again after
+constexpr TimeMs kRetryMs = 1000;          // a failed log disk is tried again after
+constexpr TimeMs kAttachRetryMs = 500;     // a joiner that hears nothing asks again after
+constexpr TimeMs kRefusedRetryMs = 30000;  // a running mirror that the others refused asks them again after
 constexpr TimeMs kDigestMs = 30000;
 }  // namespace
 
@@ -121,6 +122,7 @@ void Log::restart_attach(const char* why) {
         for (Region r : marks_.all()) core_pending_.add(r);
     busy_asked_.clear();
     given_.clear();
+    missed_under_way_ = 0;
     my_legs_.probes.clear();
     host_.forget_messages(uuid_);
     phase_ = Phase::waiting;
@@ -128,13 +130,17 @@ void Log::restart_attach(const char* why) {
 }
 
 void Log::refused(const std::string& reason) {
+    if (trouble_ != reason) note(Level::error, reason);
     trouble_ = reason;
-    note(Level::error, reason);
+    if (kept_ && (phase_ == Phase::waiting || phase_ == Phase::receiving)) {  // its kernel goes on: it is held on to, and asks again
+        restart_attach(reason.c_str());
+        retry_at_ = host_.now() + kRefusedRetryMs;
+        return;
+    }
     phase_ = Phase::detached;
     host_.emit(out::Close{uuid_});
     disk_open_ = false;
-    for (Held& h : resumes_) answer(h.call, -EINVAL);
-    resumes_.clear();
+    refuse_resumes(-EINVAL);
 }
 
 void Log::disk_opened(const ev::DiskOpened& e) {
@@ -198,24 +204,28 @@ void Log::own_slot_read(const ev::DiskDone& e, bool header) {
     send_attach();
 }
 
+// A new table hears why it cannot be used. One that has been running must not: the kernel makes "not in sync" of an error, and
+// writes to one leg, unmarked. It waits.
+void Log::refuse_resumes(int error) {
+    if (kept_) return;
+    for (Held& h : resumes_) answer(h.call, error);
+    resumes_.clear();
+}
+
 // The log disk does not do what it should. A state that cannot be read is not guessed; the next try follows.
 void Log::disk_failed(const std::string& error) {
     if (!log_failed_ || trouble_ != error) note(Level::error, error);
     log_failed_ = true;
     trouble_ = error;
     retry_at_ = host_.now() + kRetryMs;
-    if (phase_ == Phase::opening || phase_ == Phase::waiting) {
-        for (Held& h : resumes_) answer(h.call, -EIO);
-        resumes_.clear();
-    }
+    if (phase_ == Phase::opening || phase_ == Phase::waiting) refuse_resumes(-EIO);
     if (phase_ == Phase::forming || (phase_ == Phase::writing && former_)) {
         ops_.clear();
         slot_.reset();
         has_state_ = false;
         former_ = false;
         phase_ = Phase::waiting;
-        for (Held& h : resumes_) answer(h.call, -EIO);
-        resumes_.clear();
+        refuse_resumes(-EIO);
         host_.send(uuid_, wire::Detach{});  // somebody else may have more luck
     }
 }
@@ -990,6 +1000,7 @@ void Log::forget_local() {
     flushing_legs_ = false;
     given_.clear();
     missed_asked_ = false;
+    missed_under_way_ = 0;
     closing_ = false;
     my_legs_ = {};
     my_voice_.reset();

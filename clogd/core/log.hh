@@ -178,6 +178,7 @@ class Log {
     void leave_done();
     void note(out::Level level, std::string text);
     void disk_failed(const std::string& error);
+    void refuse_resumes(int error);
     MemberState* self();
     bool sole_member() const;
     void forget_local();
@@ -358,8 +359,8 @@ class Log {
     uint64_t core_seq_ = 0, core_acked_ = 0;
     bool flushing_legs_ = false;
     TimeMs next_sweep_ = 0;
-    std::vector<Region> sweep_;
-    bool suspended_ = false;  // by this daemon, for want of quorum
+    std::vector<MarkCache::Idle> sweep_;  // marks that may end when the legs are flushed
+    bool suspended_ = false;              // by this daemon, for want of quorum
     bool draining_ = false;
     TimeMs drain_after_ = 0, drain_started_ = 0;
 
@@ -410,8 +411,9 @@ class Log {
     uint8_t my_leg_count_ = 0;
     proto::AgreedLegs kernel_legs_;  // what the kernel kept, when the daemon was started
     TimeMs leg_epoch_at_ = 0;
-    RangeSet given_;             // marks that stand in `missed`
-    bool missed_asked_ = false;  // a Missed of ours for all marks is under way
+    RangeSet given_;                 // marks that stand in `missed`
+    uint32_t missed_under_way_ = 0;  // Missed messages of ours that have not come back
+    bool missed_asked_ = false;      // the last of them is for all marks
     uint16_t closing_slot_ = 0;
     bool closing_ = false;  // the last page of a log that keeps the cluster's format is being written
 

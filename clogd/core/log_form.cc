@@ -249,8 +249,9 @@ void Log::form_from_disk(const Bytes& bytes) {
     state_ = std::move(s);
     has_state_ = true;
     phase_ = Phase::writing;
-    // The slot that is written next may be the one that tells which legs have missed writes.
-    if (state_.legs.degraded() || state_.legs.primary) write_disk(Op::keep_legs, 0, global_header(format_ ? 0 : layout_.slots));
+    // The slot that is written next may be the one that tells which legs have missed writes; and one that is formatted must not be taken
+    // for one that was never used (a MiRr header names no slots).
+    if (state_.legs.degraded() || state_.legs.primary || (format_ && !mirr)) write_disk(Op::keep_legs, 0, global_header(format_ ? 0 : layout_.slots));
     else prepare_slots();
 }
 

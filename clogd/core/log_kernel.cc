@@ -559,7 +559,10 @@ void Log::sweep() {
     if (host_.now() < next_sweep_ && marks_.size() <= cfg.mark_cap + cfg.mark_cap / 8) return;
     next_sweep_ = host_.now() + cfg.idle_unmark_ms / 8;
     sweep_ = marks_.droppable(host_.now(), cfg.idle_unmark_ms, cfg.mark_cap);
-    if (cfg.planted == Planted::unmark_while_writing) sweep_ = marks_.all();
+    if (cfg.planted == Planted::unmark_while_writing) {
+        sweep_.clear();
+        for (Region r : marks_.all()) sweep_.push_back({r, 0});
+    }
     if (sweep_.empty()) return;
     // I1: what the legs acknowledged may still sit in their caches; a mark goes only after they were flushed.
     flushing_legs_ = true;
@@ -571,8 +574,10 @@ void Log::legs_flushed(bool ok) {
     flushing_legs_ = false;
     if (!ok || phase_ != Phase::active) return;
     RangeSet missed;
-    for (Region r : std::exchange(sweep_, {})) {
-        if (marks_.used(r) && host_.config().planted != Planted::unmark_while_writing) continue;
+    for (const MarkCache::Idle& i : std::exchange(sweep_, {})) {
+        const Region r = i.region;
+        // I1: what was written since the flush began may sit in some leg's cache, although the write has ended.
+        if (!marks_.still(i) && host_.config().planted != Planted::unmark_while_writing) continue;
         if (!marks_.marked(r)) continue;
         if (state_.legs.degraded() && host_.config().planted != Planted::unmark_while_away) missed.add(r);
         else end_mark(r);

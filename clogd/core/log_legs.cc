@@ -249,7 +249,9 @@ void Log::apply_legs(NodeId sender, const wire::Missed& m) {
         if (slot_) slot_->set_unsynced(state_.torn, state_.raw_on_disk());
     }
     if (sender != host_.config().self) return;
+    if (missed_under_way_) --missed_under_way_;
     if (phase_ == Phase::detaching) {
+        if (!missed_asked_ || missed_under_way_) return;  // an earlier one says nothing of the marks that are left
         missed_asked_ = false;
         drop_all_marks();
     } else {
@@ -268,6 +270,7 @@ RangeSet Log::all_marks() const {
 
 void Log::send_missed(RangeSet regions) {
     regions.coarsen(wire::kRangesPerMessage);
+    ++missed_under_way_;
     host_.send(uuid_, wire::Missed{regions.ranges()});
 }
 

@@ -43,15 +43,24 @@ class MarkCache {
     void clear() { *this = {}; }
 
     // Idle regions that may lose their mark: those idle since before `now - idle_ms`, and the oldest beyond `cap`.
-    std::vector<Region> droppable(TimeMs now, TimeMs idle_ms, size_t cap) const {
-        std::vector<Region> out;
+    struct Idle {
+        Region region = 0;
+        uint64_t order = 0;  // names this time of being idle
+    };
+    std::vector<Idle> droppable(TimeMs now, TimeMs idle_ms, size_t cap) const {
+        std::vector<Idle> out;
         size_t over = entries_.size() > cap ? entries_.size() - cap : 0;
         for (const auto& [order, r] : idle_) {
             bool old = now - entries_.at(r).since >= idle_ms;
             if (!old && out.size() >= over) break;
-            out.push_back(r);
+            out.push_back({r, order});
         }
         return out;
+    }
+    // Was it idle all the time since droppable() named it?
+    bool still(const Idle& i) const {
+        auto it = entries_.find(i.region);
+        return it != entries_.end() && !it->second.used && it->second.order == i.order;
     }
     std::vector<Region> all() const {
         std::vector<Region> out;

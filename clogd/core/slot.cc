@@ -151,7 +151,13 @@ std::optional<SlotWrite> Slot::next_write(bool stale_too) {
         ++writes_;
         return image;
     }
-    if (place_pending()) return page_write(writing_page_, encode_ranges(mark_pages_[writing_page_ - kFirstMarkPage].places));
+    // In turn: marks that never stop coming must not keep the others from the disk.
+    const bool others = pages_[kRawPage].dirty || pages_[kUnsyncedPage].dirty || pages_[kHeaderPage].dirty;
+    if (!(others && marks_last_) && place_pending()) {
+        marks_last_ = true;
+        return page_write(writing_page_, encode_ranges(mark_pages_[writing_page_ - kFirstMarkPage].places));
+    }
+    marks_last_ = false;
     if (pages_[kRawPage].dirty) return page_write(kRawPage, raw_);
     if (pages_[kUnsyncedPage].dirty) return page_write(kUnsyncedPage, torn_);
     if (pages_[kHeaderPage].dirty) return page_write(kHeaderPage, header_);  // last: it vouches for the others

@@ -79,6 +79,7 @@ class Slot {
     std::vector<Region> in_write_;
     uint32_t writing_page_ = 0;
     bool writing_ = false;
+    bool marks_last_ = false;  // the last page that was written was one of marks
     bool image_due_ = false;
     bool all_marked_ = false;  // the table was full: one entry covers everything until it empties
     uint64_t writes_ = 0;
