@@ -50,7 +50,7 @@ struct cluster_log {
 	bool live; /* between resume and postsuspend */
 	bool active, primary_only, log_failed;
 	unsigned long lease_until; /* jiffies */
-	u32 lapses;		   /* how often it was had anew after it had run out */
+	u32 lapses;		   /* cluster_log_lapses() */
 	unsigned int control;	   /* enum clog_frame_type */
 	enum control_state control_state;
 	u32 control_serial;
@@ -108,6 +108,12 @@ void cluster_log_set_client(struct cluster_log *l, unsigned int legs, void (*new
 static inline bool cluster_log_may_write(const struct cluster_log *l)
 {
 	return READ_ONCE(l->active) && time_before(jiffies, READ_ONCE(l->lease_until));
+}
+
+/* How often the lease was had anew after it had run out. */
+static inline u32 cluster_log_lapses(const struct cluster_log *l)
+{
+	return READ_ONCE(l->lapses);
 }
 
 /* May the region be read from any leg, and marked? */

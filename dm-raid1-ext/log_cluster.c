@@ -281,19 +281,27 @@ EXPORT_SYMBOL_GPL(cluster_log_rate);
 
 /* ---- what the daemon says ---- */
 
+/*
+ * Who sees the new lease sees that it is another one, if the last had run out: a machine that stood
+ * still in here has a lease that has run out, too.
+ */
 static void take_state(struct cluster_log *l, const struct clog_frame *f)
 {
-	bool had = cluster_log_may_write(l);
+	bool active = l->live && f->value & CLOG_STATE_ACTIVE;
+	unsigned long now = jiffies;
 
+	lockdep_assert_held(&l->lock);
+	if (active && !(l->active && time_before(now, l->lease_until))) {
+		WRITE_ONCE(l->lapses, l->lapses + 1);
+		smp_wmb(); /* pairs with share_may_send(), share_holds_lease() */
+	}
 	l->primary_only = f->value & CLOG_STATE_PRIMARY_ONLY;
 	l->log_failed = f->value & CLOG_STATE_LOG_FAILED;
 	WRITE_ONCE(l->lease_until,
-		   jiffies + msecs_to_jiffies(min_t(u32, f->serial, CLOG_LEASE_MAX_MS)));
-	WRITE_ONCE(l->active, l->live && f->value & CLOG_STATE_ACTIVE);
-	if (l->active)
+		   now + msecs_to_jiffies(min_t(u32, f->serial, CLOG_LEASE_MAX_MS)));
+	WRITE_ONCE(l->active, active);
+	if (active)
 		l->was_active = true;
-	if (!had && l->active)
-		WRITE_ONCE(l->lapses, l->lapses + 1);
 }
 
 static bool take_legs(struct cluster_log *l, const struct clog_frame *f)

@@ -598,7 +598,6 @@ static struct leg *find_leg(struct mirror_set *ms, const char *name)
  */
 static void restore_legs(struct mirror_set *ms)
 {
-	struct mirror_io *io;
 	struct bio_list holds;
 	struct bio *bio;
 
@@ -616,9 +615,7 @@ static void restore_legs(struct mirror_set *ms)
 	bio_list_init(&ms->holds);
 	spin_unlock_irq(&ms->lock);
 	while ((bio = bio_list_pop(&holds))) {
-		io = io_of(bio);
-		io->failed = 0;
-		io->status = 0;
+		io_of(bio)->failed = 0;
 		queue_for_worker(ms, &ms->cold, bio);
 	}
 	wake_worker(ms);

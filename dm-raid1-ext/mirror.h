@@ -13,6 +13,7 @@
  *   region.c   what one region may do next (pure)
  *   legs.c     health of the legs, the primary
  *   agreement.h  which legs the nodes have agreed to use (pure)
+ *   outcome.h  what becomes of a write whose legs have answered (pure)
  *
  * Contexts: map() and the completion of a bio touch only a region's bucket and atomic counters.
  * Everything that asks the log runs on one ordered workqueue per mirror, so marks and clears reach
@@ -35,6 +36,7 @@
 
 #include "cluster_log.h"
 #include "compat/compat.h"
+#include "outcome.h"
 #include "region.h"
 
 #define DM_MSG_PREFIX "raid1-ext"
@@ -145,8 +147,7 @@ struct mirror_set {
 	struct list_head drained;	/* CLOSING, nothing in flight: the copy may start */
 	struct list_head copied;	/* with their results */
 	struct list_head marking, away; /* of the worker alone, with a cluster log */
-	struct bio_list
-		undecided; /* likewise: a leg missed them, and the nodes are to decide about it */
+	struct bio_list undecided;	/* likewise: they wait for the nodes, or for the lease */
 	struct agreement agreed; /* likewise, as last looked at; alone, every leg is in use */
 	atomic64_t *legs_word;	 /* what is agreed now: of the log, or our own */
 	atomic64_t own_legs;
@@ -205,9 +206,9 @@ struct mirror_io {
 	unsigned short flags;
 	atomic_t left;
 	unsigned long failed, sent; /* bits of legs; of a read READ_ALONE, too */
+	unsigned long refused;	    /* of `failed` */
 	u64 word;		    /* legs_word when it was sent; of a read with READ_ALONE, too */
-	u32 lapse;		    /* of the write lease, likewise */
-	bool primary_only;
+	u32 lapse;		    /* of the write lease, when that was looked at */
 	blk_status_t status;
 };
 
@@ -258,6 +259,15 @@ static inline struct leg *primary_leg(struct mirror_set *ms)
 	return &ms->legs[READ_ONCE(ms->primary)];
 }
 
+static inline struct write_sent sent_of(const struct mirror_io *io)
+{
+	return (struct write_sent){ .word = io->word,
+				    .lapse = io->lapse,
+				    .sent = io->sent,
+				    .failed = io->failed,
+				    .refused = io->refused };
+}
+
 /* A suspend that returns what waits to the core, which sends it to the next table. */
 static inline bool gives_back(struct mirror_set *ms)
 {
@@ -306,6 +316,7 @@ int mirror_map_write(struct mirror_set *ms, struct bio *bio);
 void mirror_cold_writes(struct mirror_set *ms, struct bio_list *writes);
 void send_marked(struct mirror_set *ms, struct region_entry *e, struct bio_list *ready);
 void mirror_failures(struct mirror_set *ms, struct bio_list *failures);
+void end_write(struct mirror_set *ms, struct bio *bio, blk_status_t status);
 void lose_sync(struct mirror_set *ms, struct region_entry *e);
 void unsync_warm(struct mirror_set *ms);
 int mirror_flush_legs(struct dm_target *ti);
@@ -322,8 +333,9 @@ void share_work(struct mirror_set *ms);
 void share_ask(struct mirror_set *ms, struct region_entry *e);
 void share_end(struct mirror_set *ms);
 void share_failure(struct mirror_set *ms, struct bio *bio);
-void share_restore(struct mirror_set *ms);
 bool share_may_begin(struct mirror_set *ms);
+bool share_may_send(struct mirror_set *ms, struct mirror_io *io);
+bool share_holds_lease(struct mirror_set *ms, u32 *lapses);
 
 /* copy.c */
 void copies_work(struct mirror_set *ms);

@@ -6,9 +6,9 @@
  * first, drained, handed over, and taken up again when it is in sync.
  *
  * A write that a leg missed is undecided until the nodes have given that leg up, or it may be tried
- * again (I3). It keeps its region, and with it the mark, unless the cluster wants to copy that:
- * then it starts over afterwards. So it does if the write lease ran out meanwhile: others may have
- * copied the region over what it had written.
+ * again (I3); one that has outlived the write lease (I4), until that is held again (outcome.h). It
+ * keeps its region, and with it the mark, unless the cluster wants to copy that: then it starts
+ * over afterwards.
  */
 #include "mirror.h"
 #include "trace.h"
@@ -29,17 +29,26 @@ bool share_may_begin(struct mirror_set *ms)
 	return cluster_log_may_write(ms->cluster) && word_told(legs_word(ms));
 }
 
-/* ---- writes that a leg missed ---- */
-
-static void end_undecided(struct mirror_set *ms, struct bio *bio, blk_status_t status)
+/* The same for a write, which then is of this lease; a later one shows as such when it has ended.
+ */
+bool share_may_send(struct mirror_set *ms, struct mirror_io *io)
 {
-	struct mirror_io *io = io_of(bio);
-
-	if (io->region)
-		regions_leave(ms, io->region);
-	bio->bi_status = status;
-	bio_endio(bio);
+	io->lapse = cluster_log_lapses(ms->cluster);
+	smp_rmb(); /* pairs with take_state() */
+	return share_may_begin(ms);
 }
+
+/* Is the lease held, and which is it? */
+bool share_holds_lease(struct mirror_set *ms, u32 *lapses)
+{
+	bool held = share_may_begin(ms);
+
+	smp_rmb(); /* pairs with take_state() */
+	*lapses = cluster_log_lapses(ms->cluster);
+	return held;
+}
+
+/* ---- writes that did not end at once ---- */
 
 static void start_over(struct mirror_set *ms, struct bio *bio)
 {
@@ -48,8 +57,6 @@ static void start_over(struct mirror_set *ms, struct bio *bio)
 	if (io->region)
 		regions_leave(ms, io->region);
 	io->region = NULL;
-	io->failed = 0;
-	io->status = 0;
 	queue_for_worker(ms, &ms->cold, bio);
 }
 
@@ -61,39 +68,57 @@ static void abandon(struct mirror_set *ms, struct bio *bio, blk_status_t status)
 		lose_sync(ms, io_of(bio)->region);
 	else
 		unsync_warm(ms);
-	end_undecided(ms, bio, status);
+	end_write(ms, bio, status);
+}
+
+static enum write_outcome outcome(struct mirror_set *ms, struct bio *bio, u32 retry)
+{
+	struct mirror_io *io = io_of(bio);
+	struct write_sent sent = sent_of(io);
+	struct write_world now = { .cluster = true, .retry = retry };
+
+	now.lease = share_holds_lease(ms, &now.lapses);
+	now.closing = io->region && READ_ONCE(io->region->r.state) == REGION_CLOSING;
+	if (gives_back(ms))
+		now.suspend = SUSPEND_GIVES_BACK;
+	else if (atomic_read(&ms->suspended))
+		now.suspend = SUSPEND_DRAINS;
+	return outcome_of_write(&ms->agreed, &sent, &now);
 }
 
 /* True: the write has ended or started over. */
 static bool decide(struct mirror_set *ms, struct bio *bio, u32 retry)
 {
-	struct mirror_io *io = io_of(bio);
-	u32 reached = io->sent & ~io->failed, written = ms->agreed.written;
-	u32 lacks = agreement_lacks(&ms->agreed, io->word, reached);
+	struct write_sent sent = sent_of(io_of(bio));
 
-	if (io->status == BLK_STS_NOTSUPP) { /* some legs have discarded, some cannot */
-		abandon(ms, bio, io->status);
-	} else if (!atomic_read(&ms->suspended) && !share_may_begin(ms)) {
+	switch (outcome(ms, bio, retry)) {
+	case WRITE_ENDS:
+		end_write(ms, bio, BLK_STS_OK);
+		return true;
+	case WRITE_REFUSED:
+		end_write(ms, bio, BLK_STS_NOTSUPP);
+		return true;
+	case WRITE_REFUSED_BY_SOME:
+		abandon(ms, bio, BLK_STS_NOTSUPP);
+		return true;
+	case WRITE_AGAIN:
+		start_over(ms, bio);
+		return true;
+	case WRITE_GIVEN_BACK:
+		abandon(ms, bio, BLK_STS_DM_REQUEUE);
+		return true;
+	case WRITE_LOST:
+	case WRITE_FAILS:  /* without a cluster log only, */
+	case WRITE_MISSED: /* likewise */
+		abandon(ms, bio, BLK_STS_IOERR);
+		return true;
+	case WRITE_WAITS_FOR_NODES:
+		cluster_log_legs_failed(ms->cluster, write_failed_legs(&ms->agreed, &sent));
 		return false;
-	} else if (!atomic_read(&ms->suspended) && io->lapse != READ_ONCE(ms->cluster->lapses)) {
-		start_over(ms, bio);
-	} else if (reached && !lacks && io->lapse == READ_ONCE(ms->cluster->lapses)) {
-		end_undecided(ms, bio, BLK_STS_OK); /* I3 */
-	} else if (atomic_read(&ms->suspended)) {
-		abandon(ms, bio,
-			dm_noflush_suspending(ms->ti) ? BLK_STS_DM_REQUEUE : BLK_STS_IOERR);
-	} else if (io->failed & retry || lacks & written & ~io->sent ||
-		   (io->region && READ_ONCE(io->region->r.state) == REGION_CLOSING)) {
-		start_over(ms, bio);
-	} else if (!reached && !(written & ~io->failed)) {
-		abandon(ms, bio, BLK_STS_IOERR); /* no leg takes it */
-	} else if (!reached) {
-		start_over(ms, bio);
-	} else {
-		cluster_log_legs_failed(ms->cluster, lacks & written & io->failed);
-		return false;
+	case WRITE_WAITS_FOR_LEASE:
+		break;
 	}
-	return true;
+	return false;
 }
 
 void share_failure(struct mirror_set *ms, struct bio *bio)

@@ -6,27 +6,29 @@
  */
 #include "mirror.h"
 
-static void write_done(struct mirror_set *ms, struct mirror_io *io)
+void end_write(struct mirror_set *ms, struct bio *bio, blk_status_t status)
 {
-	struct bio *bio = bio_of(io);
+	struct mirror_io *io = io_of(bio);
 
-	if (unlikely(io->failed || word_needed(io->word) & ~io->sent)) {
-		/*
-		 * No leg took it, or none but the primary was asked: the legs are as equal as they
-		 * were.
-		 */
-		bool equal = io->primary_only ||
-			     (io->failed == io->sent && io->status == BLK_STS_NOTSUPP);
-
-		if (!equal) {
-			queue_for_worker(ms, &ms->failures, bio);
-			return;
-		}
-		bio->bi_status = io->status;
-	}
 	if (io->region)
 		regions_leave(ms, io->region);
+	bio->bi_status = status;
 	bio_endio(bio);
+}
+
+/* What needs more than this, the worker decides. */
+static void write_done(struct mirror_set *ms, struct mirror_io *io)
+{
+	struct write_sent sent = sent_of(io);
+	bool lease = true;
+	u32 lapses = 0;
+
+	if (ms->cluster)
+		lease = share_holds_lease(ms, &lapses);
+	if (likely(write_ends_at_once(&sent, ms->cluster, lease, lapses)))
+		end_write(ms, bio_of(io), BLK_STS_OK);
+	else
+		queue_for_worker(ms, &ms->failures, bio_of(io));
 }
 
 static void leg_write_done(struct bio *clone)
@@ -67,14 +69,18 @@ static struct bio *clone_for(struct leg *leg, struct bio *bio, gfp_t gfp)
 	return clone;
 }
 
+static bool may_send(struct mirror_set *ms, struct mirror_io *io)
+{
+	return !ms->cluster || share_may_send(ms, io);
+}
+
 static void begin(struct mirror_set *ms, struct mirror_io *io, u64 word, unsigned long legs)
 {
-	io->lapse = ms->cluster ? READ_ONCE(ms->cluster->lapses) : 0;
 	io->word = word;
 	io->sent = legs;
 	io->failed = 0;
+	io->refused = 0;
 	io->status = 0;
-	io->primary_only = hweight_long(legs) == 1;
 	atomic_set(&io->left, hweight_long(legs));
 }
 
@@ -116,14 +122,16 @@ static void send_waiting(struct mirror_set *ms, struct bio *bio, u64 word, unsig
 int mirror_map_write(struct mirror_set *ms, struct bio *bio)
 {
 	struct mirror_io *io = io_of(bio);
-	u64 word = legs_word(ms);
 	sector_t left;
+	u64 word;
 
 	io->region = NULL;
-	io->failed = 0;
-	io->status = 0;
+	io->failed = 0; /* also of a write that is never sent */
 	if (bio->bi_opf & REQ_PREFLUSH) {
-		if (!word_told(word) || !try_send(ms, bio, word, word_written(word)))
+		bool may_flush = may_send(ms, io);
+
+		word = legs_word(ms);
+		if (!may_flush || !try_send(ms, bio, word, word_written(word)))
 			queue_for_worker(ms, &ms->cold, bio);
 		return DM_MAPIO_SUBMITTED;
 	}
@@ -141,7 +149,7 @@ int mirror_map_write(struct mirror_set *ms, struct bio *bio)
 		 * I3: likewise the legs, so that a leg that comes back while a write is under way
 		 * without it is told that it missed the region.
 		 */
-		bool may_write = !ms->cluster || share_may_begin(ms);
+		bool may_write = may_send(ms, io);
 
 		word = legs_word(ms);
 
@@ -214,7 +222,7 @@ void send_marked(struct mirror_set *ms, struct region_entry *e, struct bio_list 
 		struct mirror_io *io = io_of(bio);
 
 		io->region = NULL;
-		if (ms->cluster && unlikely(!share_may_begin(ms)))
+		if (unlikely(!may_send(ms, io)))
 			queue_for_worker(ms, &ms->cold, bio); /* the lease ran out meanwhile */
 		else
 			send_cold(ms, bio, regions_enter(ms, e->index, &io->region));
@@ -283,7 +291,7 @@ void mirror_cold_writes(struct mirror_set *ms, struct bio_list *writes)
 		bool wait;
 		u64 index;
 
-		wait = ms->cluster && (!share_may_begin(ms) || gives_back(ms));
+		wait = !may_send(ms, io) || (ms->cluster && gives_back(ms));
 		if (!wait && bio->bi_opf & REQ_PREFLUSH) {
 			u64 word = legs_word(ms);
 
@@ -343,43 +351,59 @@ void unsync_warm(struct mirror_set *ms)
 }
 
 /*
- * Writes that at least one leg missed, and writes whose mark could not be made. With handle_errors
- * they are held until the table is replaced or the legs are restored; nobody may count on them
- * before: after a crash the leg that missed them could be all that is left.
+ * A leg missed the write, or its mark could not be made. With handle_errors it is held until the
+ * table is replaced or the legs are restored; nobody may count on it before: after a crash the leg
+ * that missed it could be all that is left.
  */
+static void missed(struct mirror_set *ms, struct bio *bio)
+{
+	struct mirror_io *io = io_of(bio);
+	blk_status_t status = BLK_STS_OK;
+	bool alive = false;
+	unsigned int i;
+
+	if (io->failed && io->region)
+		lose_sync(ms, io->region);
+	else if (io->failed)
+		unsync_warm(ms);
+	for (i = 0; i < ms->nr_legs; i++)
+		alive = alive || leg_alive(&ms->legs[i]);
+	if (io->failed && io->failed == io->refused) {
+		status = BLK_STS_NOTSUPP;
+	} else if (!alive || (ms->keep_log && ms->log_failed)) {
+		status = BLK_STS_IOERR;
+	} else if (ms->handle_errors && !ms->keep_log) {
+		hold_bio(ms, bio);
+		return;
+	} else if (test_bit(ms->primary, &io->failed)) {
+		/* The region is read from the primary alone, and that does not have it. */
+		status = BLK_STS_IOERR;
+	}
+	end_write(ms, bio, status);
+}
+
+/* Writes that did not end at once. */
 void mirror_failures(struct mirror_set *ms, struct bio_list *failures)
 {
 	struct bio *bio;
 
 	while ((bio = bio_list_pop(failures))) {
-		struct mirror_io *io = io_of(bio);
-		bool alive = false;
-		unsigned int i;
+		struct write_sent sent = sent_of(io_of(bio));
 
 		if (ms->cluster) {
 			share_failure(ms, bio);
 			continue;
 		}
-		if (io->failed && io->region)
-			lose_sync(ms, io->region);
-		else if (io->failed)
-			unsync_warm(ms);
-		for (i = 0; i < ms->nr_legs; i++)
-			alive = alive || leg_alive(&ms->legs[i]);
-		if (io->status == BLK_STS_NOTSUPP) {
-			bio->bi_status = io->status;
-		} else if (!alive || (ms->keep_log && ms->log_failed)) {
-			bio->bi_status = BLK_STS_IOERR;
-		} else if (ms->handle_errors && !ms->keep_log) {
-			hold_bio(ms, bio);
-			continue;
-		} else if (test_bit(ms->primary, &io->failed)) {
-			/* The region is read from the primary alone, and that does not have it. */
-			bio->bi_status = BLK_STS_IOERR;
+		switch (outcome_alone(&sent)) {
+		case WRITE_REFUSED:
+			end_write(ms, bio, BLK_STS_NOTSUPP);
+			break;
+		case WRITE_FAILS:
+			end_write(ms, bio, io_of(bio)->status);
+			break;
+		default: /* also one that was not sent: no leg failed */
+			missed(ms, bio);
 		}
-		if (io->region)
-			regions_leave(ms, io->region);
-		bio_endio(bio);
 	}
 }
 

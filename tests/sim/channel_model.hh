@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A kernel with dm-raid1-ext over dm-log-cluster: the module's own region.c, picture.c and agreement.h, and around them what write.c,
+// A kernel with dm-raid1-ext over dm-log-cluster: the module's own region.c, picture.c, agreement.h and outcome.h, and around them what write.c,
 // share.c and log_cluster.c do with locks, lists and a worker.
 #pragma once
 
@@ -7,6 +7,7 @@
 
 #include "clogd/core/event.hh"
 #include "dm-raid1-ext/agreement.h"
+#include "dm-raid1-ext/outcome.h"
 #include "dm-raid1-ext/picture.h"
 #include "dm-raid1-ext/region.h"
 #include "tests/sim/channel_kernel.hh"
@@ -190,8 +191,7 @@ class ChannelMirror final : public ChannelKernel {
   private:
     struct Write {
         Bio bio;
-        unsigned long long word = 0;
-        uint32_t sent = 0, failed = 0, lapse = 0;
+        write_sent sent{};
     };
     static constexpr size_t kRepairs = 8;  // CLUSTER_REPAIRS
     struct AskedRepair {
@@ -235,45 +235,42 @@ class ChannelMirror final : public ChannelKernel {
     Entry& entry(const Bio& bio) { return entries_[bio.block / host_.blocks_per_region()]; }
     void send(const Bio& bio) {
         entry(bio).used = host_.now_us();
-        Write w{bio, agreement_word(&told_legs_), 0, 0, lapses_};
-        w.sent = word_written(w.word);
-        host_.leg_write(node_, bio, w.sent, guard([this, w](uint32_t failed) {
+        Write w{bio, {agreement_word(&told_legs_), lapses_, 0, 0, 0}};
+        w.sent.sent = word_written(w.sent.word);
+        host_.leg_write(node_, bio, w.sent.sent, guard([this, w](uint32_t failed) {
                             Write ended = w;
-                            ended.failed = failed;
-                            if (!failed && !(word_needed(w.word) & ~w.sent)) leave_region(w.bio), finish(w.bio, 0);
+                            ended.sent.failed = failed;
+                            if (write_ends_at_once(&ended.sent, true, may_begin(), lapses_)) end(ended);
                             else undecided_.push_back(ended);
                             wake();
                         }));
+    }
+    void end(const Write& w) {
+        leave_region(w.bio);
+        finish(w.bio, 0);
     }
     void leave_region(const Bio& bio) { region_leave(&entry(bio).r); }
     void start_over(const Bio& bio) {
         leave_region(bio);
         cold_.push_back(bio);
     }
-    // share.c: decide()
+    // True: it has ended or started over.
     bool decide(const Write& w, uint32_t retry) {
-        const uint32_t reached = w.sent & ~w.failed, lacks = agreement_lacks(&agreed_, w.word, reached);
-        if (!leaving_ && !may_begin()) return false;
-        if (!leaving_ && w.lapse != lapses_) {
-            start_over(w.bio);
-        } else if (reached && !lacks && w.lapse == lapses_) {
-            leave_region(w.bio);
-            finish(w.bio, 0);
-        } else if (leaving_) {
-            abandon(w.bio);
-        } else if (w.failed & retry || lacks & agreed_.written & ~w.sent || entry(w.bio).r.state == REGION_CLOSING || (!reached && agreed_.written & ~w.failed)) {
-            start_over(w.bio);
-        } else if (!reached && !(agreed_.written & ~w.failed)) {
-            abandon(w.bio);
-        } else {
-            uint32_t fresh = lacks & agreed_.written & w.failed;
-            if (fresh & ~legs_failed_) {
-                legs_failed_ |= fresh;
-                poke();
-            }
-            return false;
+        const bool closing = entry(w.bio).r.state == REGION_CLOSING;
+        const write_world now{true, may_begin(), lapses_, retry, closing, leaving_ ? SUSPEND_DRAINS : SUSPEND_NONE};
+        switch (outcome_of_write(&agreed_, &w.sent, &now)) {
+            case WRITE_ENDS: end(w); return true;
+            case WRITE_AGAIN: start_over(w.bio); return true;
+            case WRITE_LOST: abandon(w.bio); return true;
+            case WRITE_WAITS_FOR_LEASE: return false;
+            case WRITE_WAITS_FOR_NODES: break;
+            default: host_.broken("a write with an outcome that this mirror does not have"); return true;
         }
-        return true;
+        if (const uint32_t failed = write_failed_legs(&agreed_, &w.sent); failed & ~legs_failed_) {
+            legs_failed_ |= failed;
+            poke();
+        }
+        return false;
     }
     void abandon(const Bio& bio) {
         region_step(&entry(bio).r, REGION_UNSYNC);
