@@ -47,17 +47,21 @@ lab: build modules $(BUILD)/.deps-lab ## a shell on a cluster of virtual machine
 torture: build ## simulate SEEDS clusters from FIRST on
 	@CLOGD_BUILD=$(abspath $(BUILD)) tests/simulate.sh $(FIRST) $(SEEDS)
 
+# Where Pacemaker looks, whatever PREFIX is.
+AGENT = /usr/lib/ocf/resource.d/clogd/clogd
+
 install: build ## install the daemon, clogctl, manual pages, unit and agent (PREFIX, DESTDIR)
 	install -D -m 755 $(BUILD)/bin/clogd $(DESTDIR)$(PREFIX)/sbin/clogd
 	install -D -m 755 $(BUILD)/bin/clogctl $(DESTDIR)$(PREFIX)/sbin/clogctl
 	install -D -m 644 docs/clogd.8 $(DESTDIR)$(PREFIX)/share/man/man8/clogd.8
 	install -D -m 644 docs/clogctl.8 $(DESTDIR)$(PREFIX)/share/man/man8/clogctl.8
 	install -D -m 644 ha-configs/clogd.service $(DESTDIR)/lib/systemd/system/clogd.service
-	install -D -m 755 ha-configs/ocf/clogd $(DESTDIR)$(PREFIX)/lib/ocf/resource.d/clogd/clogd
+	install -D -m 755 ha-configs/ocf/clogd $(DESTDIR)$(AGENT)
+	sed -i 's|/usr/sbin/clog|$(PREFIX)/sbin/clog|g' $(DESTDIR)/lib/systemd/system/clogd.service $(DESTDIR)$(AGENT)
 
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(PREFIX)/sbin/clogd $(DESTDIR)$(PREFIX)/sbin/clogctl $(DESTDIR)$(PREFIX)/share/man/man8/clogd.8 \
-	  $(DESTDIR)$(PREFIX)/share/man/man8/clogctl.8 $(DESTDIR)/lib/systemd/system/clogd.service $(DESTDIR)$(PREFIX)/lib/ocf/resource.d/clogd/clogd
+	  $(DESTDIR)$(PREFIX)/share/man/man8/clogctl.8 $(DESTDIR)/lib/systemd/system/clogd.service $(DESTDIR)$(AGENT)
 
 # Which of the kernel's own targets ours stand in for: mirror, multipath.
 IN_PLACE ?= mirror

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // clogd: options, protection of the process, start.
 #include <malloc.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -16,6 +17,7 @@
 
 #include "clogd/io/daemon.hh"
 #include "clogd/io/logging.hh"
+#include "cmd/usage.hh"
 #include "proto/bytes.hh"
 #include "proto/control.hh"
 
@@ -61,7 +63,7 @@ uint64_t boot_id() {
 }  // namespace
 
 int main(int argc, char** argv) {
-    CLI::App app{"clogd keeps the nodes of a cluster of one opinion about the dirty regions of their shared mirrors."};
+    CLI::App app{"clogd keeps the nodes of a cluster of one opinion about the dirty regions of their shared mirrors.", "clogd"};
     app.footer("It needs no configuration file: Corosync tells it the cluster, and the kernel the mirrors.\nSee clogd(8) and clogctl(8).");
     clogd::io::DaemonOptions options;
     bool foreground = false, verbose = false, version = false;
@@ -84,10 +86,18 @@ int main(int argc, char** argv) {
     app.add_option("--lease-mib", lease_mib, "largest piece of a mirror that a node copies under one lease, in MiB")->check(CLI::Range(1u, 1024u))->capture_default_str();
     app.add_flag("--alone-core", options.core.alone_core, "let the last node go on with a log in memory (a crash then copies everything)");
     app.add_option("--run-directory", options.run_directory, "where marks of suspended devices and the flight recorder go")->capture_default_str();
-    app.add_option("--control", options.control_name, "name of the control socket")->capture_default_str();
+    app.add_option("--control", options.control_name, "name of the control socket")->capture_default_str()->check([](const std::string& name) {
+        return proto::control::valid_name(name) ? std::string() : fmt::format("'{}' must be {}", name, proto::control::kNameRule);
+    });
     app.add_flag(
         "--no-kernel", [&](int64_t) { options.kernel = false; }, "serve the cluster and the control socket only");
-    CLI11_PARSE(app, argc, argv);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        return usage::exit(app, e);
+    }
+    // None of these may end the daemon, for mirrors would wait: a terminal or a reader of the log that goes away, a signal meant to reload.
+    for (int harmless : {SIGPIPE, SIGHUP, SIGUSR1}) ::signal(harmless, SIG_IGN);
     if (version) {
         fmt::print("clogd {}\n", CLOGD_VERSION);
         return 0;
@@ -123,7 +133,7 @@ int main(int argc, char** argv) {
         std::_Exit(status);
     } catch (const std::system_error& e) {
         clogd::io::log(clogd::out::Level::error, fmt::format("cannot start: {}", e.what()));
-        fmt::print(stderr, "clogd: cannot start: {}\n", e.what());
+        if (!foreground) fmt::print(stderr, "clogd: cannot start: {}\n", e.what());
     }
     tell_parent(1);
     clogd::io::close_log();

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The daemon as a user meets it without a cluster: start, garbage on the control socket, a second daemon, no Corosync, SIGTERM.
+# The daemon as a user meets it without a cluster: start, garbage on the control socket, a second daemon, no Corosync, signals, a daemon that hangs, the Pacemaker agent.
 set -u
 bin=${CLOGD_BUILD:?}/asan/bin
 [ -x "$bin/clogd" ] || bin=$CLOGD_BUILD/bin
@@ -40,8 +40,39 @@ ctl rate -- -1 2>"$dir/rate.log"
 ctl map 2>"$dir/map.log"
 [ $? -eq 2 ] || fail "map without a log"
 ctl fenced 1 2>&1 | grep -q "is in the cluster" || fail "fencing a living node"
-ctl nonsense >/dev/null 2>&1
-[ $? -eq 64 ] || fail "usage"
+refused() { # exit status, text, command
+  local status=$1 text=$2 out
+  shift 2
+  out=$("$@" 2>&1)
+  [ $? -eq "$status" ] || fail "$*: not $status: $out"
+  grep -q -- "$text" <<<"$out" || fail "$*: '$text' is missing: $out"
+  ! grep -qE '[0-9]{30}' <<<"$out" || fail "$*: $out"
+}
+refused 64 "there is no command 'stauts': did you mean 'status'" ctl stauts
+refused 64 "there is no option '--jsn': did you mean '--json'" ctl status --jsn
+refused 64 "'foo' is not a rate" ctl rate foo
+refused 2 "node '77' is not known here; known are: 1" ctl fenced 77
+refused 2 "node 'node2' is not known here" ctl fenced node2
+refused 64 "must be a name of" "$bin/clogctl" --control a/b status
+refused 64 "must be a name of" "$bin/clogd" -f --no-kernel --control a/b
+refused 64 "must be a name of" "$bin/clogd" -f --no-kernel --control "$(printf 'x%.0s' {1..300})"
+refused 64 "there is no option '--foo'" "$bin/clogd" --foo
+
+ctl dump >"$dir/dump.log" 2>&1 || fail "dump"
+grep -q "ERROR: qb_rb" "$dir/dump.log" && fail "dump prints what libqb says at the end of its recorder"
+left() { find /dev/shm -name '*create_from_file*' | wc -l; }
+before=$(left)
+ctl dump | head -n 1 >/dev/null
+[ "$(left)" -eq "$before" ] || fail "dump leaves files in /dev/shm"
+timeout 3 "$bin/clogctl" --control "$name" status -w --json >"$dir/watch.log"
+grep -q '"ok": true' "$dir/watch.log" || fail "status -w --json"
+grep -q $'\033' "$dir/watch.log" && fail "escapes in a pipe"
+
+kill -HUP "${pids[0]}" && kill -USR1 "${pids[0]}" && kill -PIPE "${pids[0]}"
+for _ in $(seq 50); do grep -q "SIGUSR1: the flight recorder is in" "$dir/solo.log" && break; sleep 0.1; done
+grep -q "SIGHUP: there is no configuration file" "$dir/solo.log" || fail "SIGHUP"
+grep -q "SIGUSR1: the flight recorder is in" "$dir/solo.log" || fail "SIGUSR1"
+until_answers
 
 start "$dir/second.log" --transport solo --control "$name"
 wait "${pids[-1]}" && fail "a second daemon must not start"
@@ -53,9 +84,9 @@ import os, socket, sys
 for i in range(300):
     s = socket.socket(socket.AF_UNIX)
     try:
-        s.connect("\0" + sys.argv[1])
+        s.connect(("\0" + sys.argv[1]).ljust(108, "\0")) # libqb binds the whole of sun_path
         s.sendall(os.urandom(1 + i * 7 % 5000))
-    except OSError:
+    except (BrokenPipeError, ConnectionResetError):
         pass
     s.close()
 X
@@ -66,6 +97,7 @@ for _ in $(seq 50); do grep -q "is corosync running" "$dir/nocorosync.log" && br
 grep -q "is corosync running" "$dir/nocorosync.log" || fail "no Corosync is not told"
 "$bin/clogctl" --control "$name-b" status | grep -q "NOT CONNECTED" || fail "status without Corosync"
 [ "$("$bin/clogctl" --control "$name-b" status >/dev/null; echo $?)" = 2 ] || fail "exit status without Corosync"
+refused 2 "not connected to Corosync" "$bin/clogctl" --control "$name-b" wait-sync -t 1
 
 run_directory=/proc/clogd
 start "$dir/readonly.log" --transport solo --control "$name-c"
@@ -75,5 +107,64 @@ grep -q "cannot be created" "$dir/readonly.log" || fail "a read-only run directo
 kill -TERM "${pids[0]}"
 wait "${pids[0]}" || fail "SIGTERM must end it with 0"
 grep -q "stopping" "$dir/solo.log" || fail "it does not say that it stops"
+
+# A reader of the log that goes away.
+"$bin/clogd" -f --no-kernel --run-directory "$dir" --transport solo --control "$name" 2>&1 | head -n 1 >/dev/null &
+until_answers
+broken=$(ctl status --json | sed -n 's/^ *"pid": *\([0-9]*\).*/\1/p')
+pids+=("$broken")
+kill -HUP "$broken"
+until_answers
+kill -TERM "$broken"
+for _ in $(seq 100); do [ -d "/proc/$broken" ] || break; sleep 0.1; done
+
+# The journal takes the priority from the line, and has its own time.
+: >"$dir/journal.log"
+JOURNAL_STREAM=$(stat -c %d:%i "$dir/journal.log") start "$dir/journal.log" --transport solo --control "$name-j"
+for _ in $(seq 100); do grep -q "^<6>clogd .* is running" "$dir/journal.log" && break; sleep 0.1; done
+grep -q "^<6>clogd .* is running" "$dir/journal.log" || fail "lines for the journal"
+
+# The control socket's name is taken by another process: the daemon runs, says so, and takes it when it is free.
+mkfifo "$dir/let-go"
+python3 - "$name-t" "$dir/let-go" "$dir/taken" <<'X' &
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(("\0" + sys.argv[1]).ljust(108, "\0"))
+s.listen(5)
+open(sys.argv[3], "w").close()
+open(sys.argv[2]).read()
+X
+holder=$!
+pids+=("$holder")
+for _ in $(seq 100); do [ -e "$dir/taken" ] && break; sleep 0.1; done
+start "$dir/taken.log" --transport solo --control "$name-t"
+for _ in $(seq 100); do grep -q "is running alone" "$dir/taken.log" && break; sleep 0.1; done
+grep -q "is taken by process $holder" "$dir/taken.log" || fail "who has the control socket's name is not told"
+echo >"$dir/let-go"
+for _ in $(seq 100); do "$bin/clogctl" --control "$name-t" version >/dev/null 2>&1 && break; sleep 0.1; done
+"$bin/clogctl" --control "$name-t" version >/dev/null || fail "the name is not taken when it is free"
+
+# The Pacemaker agent, and a daemon that hangs.
+if [ -r /usr/lib/ocf/lib/heartbeat/ocf-shellfuncs ]; then
+  agent() { "$(dirname "$0")/../ha-configs/ocf/clogd" "$@"; }
+  export OCF_ROOT=/usr/lib/ocf OCF_RESOURCE_INSTANCE=clogd OCF_RESKEY_binary=$bin/clogd OCF_RESKEY_clogctl=$bin/clogctl OCF_RESKEY_control=$name-o
+  export OCF_RESKEY_options="--no-kernel --transport solo --run-directory $dir"
+  refused 7 "" agent monitor
+  refused 0 "" agent start
+  refused 0 "" agent start
+  refused 0 "" agent monitor
+  hung=$("$bin/clogctl" --control "$name-o" status --json | sed -n 's/^ *"pid": *\([0-9]*\).*/\1/p')
+  pids+=("$hung")
+  kill -STOP "$hung"
+  for _ in 1 2 3 4 5 6 7 8; do refused 3 "clogd hangs" "$bin/clogctl" --control "$name-o" --timeout 1 status; done # more than its socket lets wait
+  refused 1 "does not answer" agent monitor
+  OCF_RESKEY_clogctl=/nope
+  refused 5 "/nope is not there" agent monitor
+  refused 0 "killed" agent stop
+  [ -e "/proc/$hung/exe" ] && fail "the agent says that clogd is stopped while it runs"
+  OCF_RESKEY_clogctl=$bin/clogctl
+  refused 7 "" agent monitor
+  refused 3 "clogd is not there" "$bin/clogctl" --control "$name-o" status
+fi
 "$bin/clogd" --transport nowhere >/dev/null 2>&1 && fail "a wrong transport is taken"
 echo "ok"

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <map>
 #include <system_error>
@@ -14,7 +15,10 @@
 #include <qb/qbloop.h>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 
+#include "clogd/io/control_peer.hh"
+#include "clogd/io/logging.hh"
 #include "proto/control.hh"
 
 namespace clogd::io {
@@ -35,9 +39,11 @@ struct Control::Impl {
     qb_ipcs_service_t* service = nullptr;
     std::map<int, std::shared_ptr<Watch>> watches;
     uint64_t ids = 0;
+    asio::steady_timer retry;
+    std::string taken_by;  // the process that has the name, if it is not clogd
     static inline Impl* instance = nullptr;
 
-    Impl(asio::io_context& l, const std::string& name, std::function<std::string(std::string_view)> f) : loop(l), answer(std::move(f)) {
+    Impl(asio::io_context& l, const std::string& name, std::function<std::string(std::string_view)> f) : loop(l), answer(std::move(f)), retry(l) {
         instance = this;
         qb_ipcs_service_handlers handlers{};
         handlers.connection_accept = [](qb_ipcs_connection_t*, uid_t uid, gid_t) -> int32_t { return uid == 0 || uid == ::geteuid() ? 0 : -EACCES; };
@@ -57,13 +63,40 @@ struct Control::Impl {
             instance->remove(fd);
             return 0;
         };
+        run(name, handlers, poll);
+    }
+
+    // Any local user can take the name: that must not keep this node's mirrors waiting, so the rest of the daemon starts without it.
+    void run(const std::string& name, qb_ipcs_service_handlers handlers, qb_ipcs_poll_handlers poll) {
+        if (const auto peer = control_peer(name)) {
+            if (peer->is_clogd())
+                throw std::system_error(EADDRINUSE, std::generic_category(),
+                                        "another clogd runs on this node, " + peer->text() + ": either clogd.service or the Pacemaker agent starts it, never both");
+            return run_later(name, handlers, poll, peer->text() + ", which is not clogd");
+        }
         service = qb_ipcs_create(name.c_str(), 0, QB_IPC_SOCKET, &handlers);
         qb_ipcs_enforce_buffer_size(service, proto::control::kMaxAnswerBytes);
         qb_ipcs_poll_handlers_set(service, &poll);
-        if (int r = qb_ipcs_run(service)) {
-            throw std::system_error(-r, std::generic_category(),
-                                    "control socket '" + name + "' (is another clogd running? clogctl status; is /dev/shm or /run full or read-only?)");
-        }
+        const int r = qb_ipcs_run(service);
+        if (r) service = nullptr;  // libqb has let go of it
+        if (r == -EADDRINUSE) return run_later(name, handlers, poll, "a process that lets nobody in");
+        if (r) throw std::system_error(-r, std::generic_category(), "control socket '" + name + "' (is /dev/shm or /run full or read-only?)");
+        if (!taken_by.empty()) log(out::Level::notice, "the control socket's name '" + name + "' is free again: clogctl works");
+        taken_by.clear();
+    }
+    void run_later(const std::string& name, const qb_ipcs_service_handlers& handlers, const qb_ipcs_poll_handlers& poll, const std::string& by) {
+        if (by != taken_by)
+            log(out::Level::error, "the control socket's name '" + name + "' is taken by " + by + ": clogctl does not work until it ends; trying again each second");
+        taken_by = by;
+        retry.expires_after(std::chrono::seconds(1));
+        retry.async_wait([this, name, handlers, poll](const boost::system::error_code& error) {
+            if (error) return;
+            try {
+                run(name, handlers, poll);
+            } catch (const std::system_error& e) {
+                run_later(name, handlers, poll, e.what());
+            }
+        });
     }
     ~Impl() {
         if (service) qb_ipcs_destroy(service);

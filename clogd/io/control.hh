@@ -12,7 +12,8 @@ namespace clogd::io {
 
 class Control {
   public:
-    // answer: a request's text in, the answer's text out. Throws std::system_error if the name is taken.
+    // answer: a request's text in, the answer's text out. Throws std::system_error if another clogd has the name; while any other
+    // process has it, says so and tries again.
     Control(boost::asio::io_context& loop, const std::string& name, std::function<std::string(std::string_view)> answer);
     ~Control();
 

@@ -6,6 +6,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -27,7 +28,7 @@ namespace {
 constexpr auto kTick = std::chrono::milliseconds(50);
 }
 
-Daemon::Daemon(DaemonOptions options) : options_(std::move(options)), ticker_(loop_), signals_(loop_, SIGTERM, SIGINT), cluster_(options_.core) {
+Daemon::Daemon(DaemonOptions options) : options_(std::move(options)), ticker_(loop_), signals_(loop_, SIGTERM, SIGINT), harmless_(loop_, SIGHUP, SIGUSR1), cluster_(options_.core) {
     started_ = now();
     if (::mkdir(options_.run_directory.c_str(), 0750) < 0 && errno != EEXIST)
         log(Level::warning,
@@ -55,11 +56,33 @@ int Daemon::run() {
         sd_notify(0, "STOPPING=1");
         loop_.stop();
     });
+    watch_harmless();
     tick();
     sd_notify(0, "READY=1");
     log(Level::info, fmt::format("clogd {} is running{}", CLOGD_VERSION, options_.solo ? " alone, without Corosync" : ""));
     loop_.run();
     return 0;
+}
+
+void Daemon::watch_harmless() {
+    harmless_.async_wait([this](const boost::system::error_code& error, int number) {
+        if (error) return;
+        if (number == SIGHUP) log(Level::info, "SIGHUP: there is no configuration file to read again");
+        else {
+            const std::string path = options_.run_directory + "/flight-recorder";
+            const ssize_t bytes = write_flight_recorder(path);
+            log(Level::info, bytes > 0 ? fmt::format("SIGUSR1: the flight recorder is in {}", path)
+                                       : fmt::format("SIGUSR1: the flight recorder cannot be written to {}: {}", path, std::strerror(static_cast<int>(-bytes))));
+        }
+        watch_harmless();
+    });
+}
+
+// Asked anew when nodes come or go, for then the nodelist may have changed.
+void Daemon::look_at_names() {
+    if (options_.solo || !cluster_.connected() || named_for_ == cluster_.machines()) return;
+    named_for_ = cluster_.machines();
+    names_worker_.post([this] { boost::asio::post(loop_, [this, names = read_node_names()] { names_ = names; }); });
 }
 
 void Daemon::tick() {
@@ -89,6 +112,7 @@ void Daemon::tick() {
         }
         if (scanned_) open_channel();
         else end_scan();
+        look_at_names();
         std::string trouble = group_->trouble();
         if (trouble != group_trouble_) {
             group_trouble_ = trouble;
@@ -254,6 +278,7 @@ void Daemon::first_scan() {
         auto all = scan_mirrors(&error);
         if (!all) {
             log(Level::error, fmt::format("the running mirrors cannot be listed ({}): trying again", error));
+            boost::asio::post(loop_, [this, error] { scan_trouble_ = error; });
             std::this_thread::sleep_for(std::chrono::seconds(1));
             boost::asio::post(loop_, [this] { first_scan(); });
             return;
@@ -466,14 +491,8 @@ std::string Daemon::answer(std::string_view text) {
     }
     if (what == "dump") return dump();
     if (what == "fenced") {
-        if (!request.contains("node") || !request["node"].is_number_unsigned() || request["node"].get<uint64_t>() == 0 || request["node"].get<uint64_t>() > UINT32_MAX)
-            return refuse("'fenced' needs a node id");
-        NodeId node = request["node"];
-        if (!cluster_.quorate()) return refuse("this node has no quorum");
-        for (NodeId n : cluster_.processes())
-            if (n == node) return refuse(fmt::format("node {} is in the cluster: it is not fenced", node));
-        step(ev::FencedNode{node});
-        return json{{"ok", true}}.dump();
+        if (!request.contains("node")) return refuse("'fenced' needs a node");
+        return fence(request["node"]);
     }
     if (what == "rate") {
         if (!request.contains("log") || !request["log"].is_string() || !request.contains("kib_per_s") || !request["kib_per_s"].is_number_unsigned() ||
@@ -488,6 +507,33 @@ std::string Daemon::answer(std::string_view text) {
         return json{{"ok", true}}.dump();
     }
     return refuse("unknown request '" + what + "'");
+}
+
+// A node by its number, or by a name that Corosync's nodelist gives it.
+std::string Daemon::fence(const json& node) {
+    auto refuse = [](const std::string& why) { return json{{"ok", false}, {"error", why}}.dump(); };
+    const std::string word = node.is_string() ? node.get<std::string>() : node.dump();
+    std::set<NodeId> known(cluster_.machines());
+    for (NodeId n : cluster_.processes()) known.insert(n);
+    for (const auto& [id, names] : names_) known.insert(id);
+    for (const auto& [uuid, l] : cluster_.logs())
+        for (const auto& [id, m] : l->state().members) known.insert(id);
+    std::set<NodeId> meant;
+    std::string list;
+    for (NodeId n : known) {
+        auto names = names_.find(n);
+        const bool named = names != names_.end() && !names->second.empty();
+        list += fmt::format("{}{}{}", list.empty() ? "" : ", ", n, named ? fmt::format(" ({})", names->second.front()) : "");
+        if (word == std::to_string(n) || (named && std::find(names->second.begin(), names->second.end(), word) != names->second.end())) meant.insert(n);
+    }
+    if (meant.empty()) return refuse(fmt::format("node '{}' is not known here; known are: {}", word, list.empty() ? "none" : list));
+    if (meant.size() > 1) return refuse(fmt::format("'{}' means more than one node: give its number; known are: {}", word, list));
+    const NodeId id = *meant.begin();
+    if (!cluster_.quorate()) return refuse("this node has no quorum");
+    auto processes = cluster_.processes();
+    if (std::find(processes.begin(), processes.end(), id) != processes.end()) return refuse(fmt::format("node {} is in the cluster: it is not fenced", id));
+    step(ev::FencedNode{id});
+    return json{{"ok", true}, {"node", id}}.dump();
 }
 
 namespace {
@@ -524,6 +570,8 @@ std::string Daemon::status() {
              {"uptime_ms", now() - started_}};
     out["corosync"] = {{"connected", cluster_.connected()}, {"quorate", cluster_.quorate()}, {"settled", cluster_.settled()}, {"views", cluster_.views()}};
     if (!group_->trouble().empty()) out["corosync"]["trouble"] = group_->trouble();
+    out["scan"] = {{"complete", scanned_}};
+    if (!scanned_ && !scan_trouble_.empty()) out["scan"]["trouble"] = scan_trouble_;
     out["nodes"] = json::array();
     std::set<NodeId> all(cluster_.machines());
     for (NodeId n : cluster_.processes()) all.insert(n);

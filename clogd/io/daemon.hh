@@ -5,11 +5,14 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "clogd/core/cluster.hh"
 #include "clogd/io/channel_device.hh"
@@ -18,6 +21,7 @@
 #include "clogd/io/group.hh"
 #include "clogd/io/leg_paths.hh"
 #include "clogd/io/mirror_device.hh"
+#include "clogd/io/node_names.hh"
 #include "clogd/io/ulog_socket.hh"
 #include "clogd/io/worker.hh"
 
@@ -115,24 +119,29 @@ class Daemon {
     std::string status();
     std::string map_of(const std::string& uuid);
     std::string dump();
+    std::string fence(const nlohmann::json& node);
+    void look_at_names();
+    void watch_harmless();
     TimeMs now() const;
 
     DaemonOptions options_;
     boost::asio::io_context loop_;
     boost::asio::steady_timer ticker_;
-    boost::asio::signal_set signals_;
+    boost::asio::signal_set signals_, harmless_;
     Cluster cluster_;
     std::unique_ptr<Group> group_;
     std::unique_ptr<UlogSocket> ulog_;
     std::unique_ptr<ChannelDevice> channel_;
-    std::string channel_trouble_;
+    std::string channel_trouble_, scan_trouble_;
+    NodeNames names_;
+    std::optional<std::set<NodeId>> named_for_;  // the machines when they were read
     bool scanned_ = false, tables_read_ = false;
     std::deque<Event> early_;  // of the channel, before that
     std::unique_ptr<Control> control_;
     std::map<std::string, std::shared_ptr<LogIo>> logs_;
     std::unique_ptr<DeviceMapperEvents> device_mapper_;
     bool paths_stale_ = true, paths_asked_ = false;
-    Worker scanner_, reaper_, paths_worker_;
+    Worker scanner_, reaper_, paths_worker_, names_worker_;
     bool stepping_ = false;
     std::deque<Event> waiting_;  // told while a step was under way
     uint64_t ticks_ = 0;

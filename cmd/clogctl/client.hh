@@ -16,7 +16,13 @@ struct Refused : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// Throws NotRunning if no daemon answers, Refused if it says no.
-nlohmann::json ask(const std::string& service, nlohmann::json request);
+struct Daemon {
+    std::string service;
+    unsigned timeout_s = 10;  // for one question, connecting included
+    bool as_json = false;     // also what is said when the time is over
+};
+
+// Throws NotRunning if no daemon answers, Refused if it says no. A daemon that hangs ends this process with kNoDaemon when the time is over.
+nlohmann::json ask(const Daemon& daemon, nlohmann::json request);
 
 }  // namespace clogctl

@@ -24,10 +24,19 @@ std::string duration(int64_t s) {
     return fmt::format("{} h {} min", s / 3600, s % 3600 / 60);
 }
 
+std::string blind(const json& status) {
+    if (!status.value("/scan/complete"_json_pointer, true))
+        return fmt::format("the mirrors that run on this node are not known yet: {}", status.value("/scan/trouble"_json_pointer, std::string("they are being listed")));
+    const json& c = status["corosync"];
+    if (!c.value("connected", true)) return fmt::format("not connected to Corosync: {}", c.value("trouble", "no reason is known"));
+    if (!c.value("quorate", false)) return "this node has no quorum";
+    return {};
+}
+
 Exit verdict(const json& status) {
     Exit out = kFine;
     auto worse = [&](Exit e) { out = std::max(out, e); };
-    if (!status["corosync"].value("quorate", false)) worse(kTrouble);
+    if (!blind(status).empty()) worse(kTrouble);
     for (const json& log : status["logs"]) {
         if (log.value("log_failed", false) || log["phase"] == "frozen") worse(kTrouble);
         for (const json& m : log["members"])
@@ -90,7 +99,9 @@ std::string table(const json& s) {
     out += "nodes:";
     for (const json& n : s["nodes"]) out += fmt::format(" {}{}", n["id"].get<uint32_t>(), n.value("clogd", false) ? "" : n.value("up", false) ? " (without clogd)" : " (down)");
     out += messages_take(s) + "\n";
-    if (s["logs"].empty()) return out + "no log is in use\n";
+    const bool listed = s.value("/scan/complete"_json_pointer, true);
+    if (!listed) out += blind(s) + "\n";
+    if (s["logs"].empty()) return listed ? out + "no log is in use\n" : out;
     for (const json& l : s["logs"]) {
         out += fmt::format("\nlog {}  {}{}\n", l["uuid"].get<std::string>(), l["phase"].get<std::string>(),
                            l["type"] == "groups" ? ", of the paths to an array"

@@ -53,6 +53,20 @@ TEST(Show, Verdict) {
     EXPECT_EQ(verdict(status(json::array({failed}))), kTrouble);
 }
 
+TEST(Show, WhatCannotBeSeenIsNotWell) {
+    json s = status(json::array());
+    EXPECT_EQ(blind(s), "");
+    s["scan"] = {{"complete", false}, {"trouble", "device-mapper does not answer"}};
+    EXPECT_EQ(verdict(s), kTrouble);
+    EXPECT_NE(table(s).find("not known yet: device-mapper does not answer"), std::string::npos);
+    EXPECT_EQ(table(s).find("no log is in use"), std::string::npos);
+    s["scan"] = {{"complete", true}};
+    EXPECT_EQ(verdict(s), kFine);
+    s["corosync"]["connected"] = false;
+    EXPECT_EQ(verdict(s), kTrouble);
+    EXPECT_NE(blind(s).find("not connected to Corosync"), std::string::npos);
+}
+
 TEST(Show, LegsAreToldWhileSomethingIsWrongWithThem) {
     auto with = [](json second) {
         json log = sample(0);
