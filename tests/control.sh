@@ -165,6 +165,7 @@ if [ -r /usr/lib/ocf/lib/heartbeat/ocf-shellfuncs ]; then
   OCF_RESKEY_clogctl=$bin/clogctl
   refused 7 "" agent monitor
   refused 3 "clogd is not there" "$bin/clogctl" --control "$name-o" status
+  rm -f "/dev/shm/qb-clogd-$hung-"* # its recorder: it was killed
 fi
 "$bin/clogd" --transport nowhere >/dev/null 2>&1 && fail "a wrong transport is taken"
 echo "ok"
