@@ -126,3 +126,88 @@ TEST(Group, ANodeThatHasJustComeWaitsForTheOthersHello) {
     EXPECT_FALSE(rejoins(now + 4900));
     EXPECT_TRUE(rejoins(now + 5000));
 }
+
+namespace {
+std::vector<Bytes> frames(Cluster& cluster) {
+    std::vector<Bytes> out;
+    for (Output& o : cluster.output())
+        if (auto* sent = std::get_if<out::Send>(&o)) out.push_back(sent->frame);
+    return out;
+}
+}  // namespace
+
+// I4: quorum goes between a Hello and its return, in the same ring.
+TEST(Group, AViewDoesNotSettleWithoutQuorum) {
+    Config c;
+    c.self = 1;
+    Cluster cluster(c);
+    for (const Event& e : {Event(ev::ScanDone{}), Event(ev::Membership{{{1, 101}}, {}}), Event(ev::Ring{1, 1, {1}}), Event(ev::Quorum{1, 1, true})}) cluster.step(e, 1000);
+    const std::vector<Bytes> hello = frames(cluster);
+    ASSERT_EQ(hello.size(), 1u);
+    cluster.step(ev::Quorum{1, 1, false}, 1001);
+    cluster.step(ev::Deliver{1, hello[0]}, 1002);
+    EXPECT_FALSE(cluster.settled());
+    cluster.step(ev::Quorum{1, 1, true}, 1003);
+    const std::vector<Bytes> again = frames(cluster);
+    ASSERT_EQ(again.size(), 1u);
+    cluster.step(ev::Deliver{1, again[0]}, 1004);
+    EXPECT_TRUE(cluster.settled());
+}
+
+// Corosync may list a process of a machine that left in the middle of a change.
+TEST(Group, AProcessOfAMachineThatIsNotInTheRingIsNotWaitedFor) {
+    Config c;
+    c.self = 1;
+    Cluster cluster(c);
+    for (const Event& e : {Event(ev::ScanDone{}), Event(ev::Membership{{{1, 101}, {2, 102}}, {}}), Event(ev::Ring{1, 1, {1}}), Event(ev::Quorum{1, 1, true})})
+        cluster.step(e, 1000);
+    const std::vector<Bytes> hello = frames(cluster);
+    ASSERT_EQ(hello.size(), 1u);
+    cluster.step(ev::Deliver{1, hello[0]}, 1001);
+    EXPECT_TRUE(cluster.settled());
+}
+
+// What was refused is sent again in its order, whatever another log forgets meanwhile: a drop that overtakes an add loses `busy` (I2).
+TEST(Group, WhatWasRefusedKeepsItsOrderBesideALogThatForgets) {
+    Group g(2);
+    g.by_channel = g.copies_last = true;
+    for (NodeId n : {1u, 2u}) g.create(n, "131072 clustered-disk /dev/log 1024 sync"), g.pass(500);
+    ASSERT_EQ(g.log(1).phase(), Phase::active);
+    auto regions = [&](ev::Regions::What what) { g.step(1, ev::Regions{1, "LVM-x", what, {{120, 1}}}); };
+    regions(ev::Regions::mark);
+    g.pass(100);
+    ASSERT_TRUE(g.log(2).state().members.at(1).busy.contains(120));
+    g.held = {1};
+    regions(ev::Regions::clear);
+    regions(ev::Regions::mark);
+    for (Request type : {Request::ctr, Request::resume}) {  // another log, whose Attach waits
+        Call call;
+        call.luid = 2;
+        call.uuid = "LVM-y";
+        call.version = 3;
+        call.seq = ++g.seq;
+        call.type = type;
+        call.channel = true;
+        if (type == Request::ctr) call.data = Solo::text("4096 clustered-core 1024 nosync");
+        g.step(1, ev::Call{call});
+    }
+    auto deliver = [&] {
+        Bytes frame = g.node(1).outbox.front();
+        g.node(1).outbox.pop_front();
+        for (NodeId n : {1u, 2u}) g.todo.emplace_back(n, ev::Deliver{1, frame});
+        g.run();
+    };
+    ASSERT_GE(g.node(1).outbox.size(), 3u);
+    g.new_ring();
+    g.run();
+    deliver();  // the drop, refused
+    g.now += 3000;
+    g.step(1, ev::Tick{});  // log y asks again, and forgets what it had asked
+    deliver();              // the add, refused
+    g.held = {};
+    g.run();
+    g.pass(200);
+    ASSERT_EQ(g.log(1).phase(), Phase::active);
+    ASSERT_TRUE(g.log(1).marks().used(120));
+    EXPECT_TRUE(g.log(2).state().members.at(1).busy.contains(120));
+}

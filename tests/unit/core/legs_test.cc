@@ -387,3 +387,34 @@ TEST(Legs, ANodeWithAnotherNumberOfLegsIsRefused) {
     h.pass(300);
     EXPECT_TRUE(h.node(2).noted("the table of node 2 has 3 legs, that of the nodes which use the mirror 2"));
 }
+
+// I3: an earlier Missed that comes back while the log is being closed says nothing of the marks that are left.
+TEST(Legs, AnEarlierMissedDoesNotEndTheMarksOfALogThatCloses) {
+    Group g(2);
+    for (NodeId n : {1u, 2u}) g.create(n, "131072 clustered-disk /dev/log 1024 nosync", 2), g.pass(500);
+    for (NodeId n : {1u, 2u}) g.bad_legs[n] = {1};
+    g.step(1, ev::KernelLegs{1, "LVM-x", ev::KernelLegs::failed, 2, 0});
+    g.pass(500);
+    ASSERT_EQ(g.log(1).state().legs.away, 2);
+    g.step(1, ev::Regions{1, "LVM-x", ev::Regions::mark, {{7, 2}}});
+    g.pass(200);
+    g.step(1, ev::Regions{1, "LVM-x", ev::Regions::clear, {{7, 1}}});
+    g.held = {1};
+    g.pass(2 * Config{}.idle_unmark_ms);    // 7 is given to `missed`
+    g.ask(1, Request::postsuspend, {}, 2);  // and all the rest
+    for (bool found = false; !found;) {
+        ASSERT_FALSE(g.node(1).outbox.empty());
+        const Bytes frame = g.node(1).outbox.front();
+        g.node(1).outbox.pop_front();
+        found = std::holds_alternative<proto::wire::Missed>(proto::wire::decode(frame)->body);
+        for (NodeId n : {1u, 2u}) g.todo.emplace_back(n, ev::Deliver{1, frame});
+        g.run();
+    }
+    EXPECT_TRUE(g.log(1).marks().marked(8));
+    EXPECT_FALSE(g.log(2).state().missed.contains(8));
+    g.held = {};
+    g.run();
+    g.pass(500);
+    EXPECT_TRUE(g.log(2).state().missed.contains(8));
+    EXPECT_EQ(g.log(1).phase(), Phase::detached);
+}

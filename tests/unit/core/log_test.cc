@@ -430,3 +430,71 @@ TEST(Log, AStateInMemoryIsFormedWhenNobodyCanBeWriting) {
     s.pass(200);
     EXPECT_EQ(log.phase(), Phase::active);
 }
+
+// I1: a flush that began before a write says nothing of that write, although the write has ended by the time the flush does.
+TEST(Log, AMarkThatWasUsedAfterTheFlushBeganStays) {
+    Solo s;
+    const Log& log = s.live("131072 clustered-disk /dev/log 1024 nosync");
+    auto write = [&] {
+        s.ask(Request::mark_region, Solo::u64({5}));
+        s.ask(Request::clear_region, Solo::u64({5}));
+    };
+    write();
+    s.hold_flushes = true;
+    s.pass(13000);
+    ASSERT_EQ(s.flushes, 1u);
+    write();
+    s.step(ev::LegsFlushed{"LVM-x", true});
+    EXPECT_TRUE(log.marks().marked(5));
+    s.hold_flushes = false;
+    s.pass(13000);
+    EXPECT_FALSE(log.marks().marked(5));
+}
+
+// A kernel that goes on makes "not in sync" of an error, and writes to one leg, unmarked.
+TEST(Log, AResumeOfARunningTableIsNotAnsweredWithAnError) {
+    const std::string line = "131072 clustered-disk /dev/log 1024 nosync";
+    Solo first;
+    first.live(line);
+    first.ask(Request::mark_region, Solo::u64({7}));
+    Solo s;
+    s.disk = first.disk;
+    s.disk_ok = false;
+    s.step(ev::FoundLive{"LVM-x", line, {}});
+    s.ask(Request::ctr, Solo::text(line));
+    const uint32_t resume = s.ask(Request::resume);
+    s.pass(20000);
+    EXPECT_TRUE(!s.answer(resume) || s.error(resume) == 0);
+    const uint32_t in_sync = s.ask(Request::in_sync, Solo::u64({9}));
+    EXPECT_FALSE(s.answer(in_sync));
+    s.disk_ok = true;
+    s.pass(20000);
+    EXPECT_EQ(s.error(resume), 0);
+    EXPECT_EQ(s.value(in_sync), 1);
+}
+
+// I1: a slot that is being formatted must not pass for one that was never used.
+TEST(Log, ACrashWhileTheSlotsAreFormattedForgetsNoMark) {
+    Solo first;
+    first.live("131072 clustered-disk /dev/log 1024 nosync");
+    ASSERT_EQ(first.error(first.ask(Request::mark_region, Solo::u64({3, 77}))), 0);
+    Config c = Solo::defaults();
+    c.self = 2;
+    c.boot = 78;
+    const std::string grown = "196608 clustered-disk /dev/log 1024 nosync";
+    size_t cuts = 0, forgot = 0;
+    Solo second(first.disk.size(), c);
+    second.disk = first.disk;
+    second.hold_copies = true;
+    second.cut_short = [&](const Bytes& cut) {
+        ++cuts;
+        Solo third(cut.size(), c);
+        third.disk = cut;
+        third.hold_copies = true;
+        const Log& log = third.live(grown);
+        if (log.phase() == Phase::active) forgot += !log.state().unsynced(3) || !log.state().unsynced(77);
+    };
+    second.live(grown);
+    EXPECT_GT(cuts, 0u);
+    EXPECT_EQ(forgot, 0u) << "of " << cuts << " cuts";
+}

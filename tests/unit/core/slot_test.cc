@@ -158,3 +158,27 @@ TEST(Slot, ManyUnsyncedRangesAreJoinedNotDropped) {
     EXPECT_EQ(c.torn.intersect(torn), torn);
     EXPECT_LE(c.torn.range_count(), kRangesPerPage);
 }
+
+// Whatever is marked all the time, what is not in sync and the header come to the disk.
+TEST(Slot, MarksThatNeverStopDoNotKeepTheHeaderFromTheDisk) {
+    Disk d;
+    d.begin();
+    SlotHeader h;
+    h.epoch = 99;
+    d.slot.set_header(h);
+    RangeSet raw;
+    raw.add(Region{17});
+    d.slot.set_unsynced({}, raw);
+    Region next = 0;
+    d.slot.add_mark(next++);
+    for (int writes = 0; writes < 20 && !d.slot.clean(); ++writes) {
+        auto w = d.slot.next_write(false);
+        ASSERT_TRUE(w);
+        d.slot.add_mark(next++);  // one more comes while it is under way
+        d.apply(*w, w->data.size());
+        d.slot.written(true);
+    }
+    EXPECT_TRUE(d.slot.clean());
+    EXPECT_EQ(d.content().header.epoch, 99u);
+    EXPECT_TRUE(d.content().raw.contains(17));
+}
