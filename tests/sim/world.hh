@@ -22,7 +22,8 @@ namespace sim {
 
 struct Rng {
     uint64_t s;
-    explicit Rng(uint64_t seed) : s(seed * 0x9e3779b97f4a7c15ull + 0x1234567) {}
+    // A seed is mixed by the generator itself: were it multiplied by the generator's increment, seeds would share their sequences.
+    explicit Rng(uint64_t seed) : s(seed) { s = next() ^ 0x5851f42d4c957f2dull; }
     uint64_t next() {
         uint64_t z = (s += 0x9e3779b97f4a7c15ull);
         z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
