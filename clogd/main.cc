@@ -78,7 +78,7 @@ int main(int argc, char** argv) {
     app.add_option("--idle-unmark-ms", idle_ms, "a region unwritten for so long loses its mark")->check(CLI::Range(100u, 3600000u))->capture_default_str();
     app.add_option("--mark-cap", marks, "most regions that stay marked while idle, per log")->check(CLI::Range(16u, 2800u))->capture_default_str();
     app.add_option("--dead-wait-ms", wait_ms, "time between losing sight of a node and copying what it had marked; `clogctl fenced` ends it early")
-        ->check(CLI::Range(0u, 600000u))
+        ->check(CLI::Range(1u, 600000u))
         ->capture_default_str();
     app.add_option("--leg-failure", leg_failure, "who gives up a leg that fails for this node: the majority of the nodes, or any one")
         ->check(CLI::IsMember({"majority", "any"}))

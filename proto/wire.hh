@@ -77,13 +77,15 @@ struct Hello {
     uint8_t part = 0;  // a long list is sent in parts
     uint8_t parts = 1;
     std::vector<LogStanding> logs;
-    uint64_t boot = 0;   // names the node's boot; 0: not known
-    uint8_t losses = 1;  // memberships in which it has seen somebody go since its last settled view
+    uint64_t boot = 0;          // names the node's boot; 0: not known
+    uint8_t losses = 1;         // memberships in which it has seen somebody go since its last settled view
+    uint32_t dead_wait_ms = 0;  // how long it waits for a lost node to stop; 0: not known
     template <class A>
     void fields(A& a) {
         a(version), a(incarnation), a(part), a(parts), a(logs);
         later_field(a, boot);
         later_field(a, losses);
+        later_field(a, dead_wait_ms);
     }
 };
 

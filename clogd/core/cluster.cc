@@ -16,10 +16,11 @@ using out::Level;
 namespace {
 constexpr size_t kStandingsPerHello = 200;
 constexpr TimeMs kRejoinMs = 5000;
+constexpr TimeMs kLeastVerdictMs = 100;
 constexpr size_t kMaxEarlyCalls = 4096;
 }  // namespace
 
-Cluster::Cluster(Config config) : config_(config) {}
+Cluster::Cluster(Config config) : config_(config), longest_wait_(config.dead_wait_ms), shortest_wait_(config.dead_wait_ms) {}
 Cluster::~Cluster() = default;
 
 std::vector<Output> Cluster::output() { return std::exchange(output_, {}); }
@@ -136,6 +137,7 @@ void Cluster::on(const ev::ScanDone&) {
 void Cluster::view_broke() {
     settled_ = false;
     greeted_ = false;
+    overtaken_ = false;
     greetings_.clear();
     uint64_t hash = 0xcbf29ce484222325ull;
     for (const auto& [node, pid] : members_) hash = (hash ^ (uint64_t{node} << 32 | pid)) * 0x100000001b3ull;
@@ -161,6 +163,7 @@ void Cluster::on(const ev::Ring& e) {
     std::set<NodeId> machines(e.nodes.begin(), e.nodes.end());
     if (!std::includes(machines.begin(), machines.end(), machines_.begin(), machines_.end())) last_loss_ = std::max<TimeMs>(now_, 1), ++machine_losses_;
     machines_ = std::move(machines);
+    judged_or_not();
     view_broke();
     say_hello();
 }
@@ -169,15 +172,25 @@ void Cluster::on(const ev::Quorum& e) {
     bool was = quorate();
     quorum_ring_ = {e.ring_seq, e.ring_rep};
     quorate_ = e.quorate || config_.planted == Planted::ignore_quorum;
+    judged_or_not();
     // I4: a verdict "yes" counts for the ring that it was given for; a "no" counts at once, whichever ring it means.
     if (!quorate_) {
         if (was || settled_) note(Level::warning, "quorum is lost: nothing is written until it is back");
+        overtaken_ = overtaken_ || settled_;
         settled_ = false;
         if (quorum_ring_ == ring_) view_broke();  // else what was said in the present ring may still hold
         for (auto& [uuid, log] : logs_) log->freeze("this node has no quorum");
         return;
     }
     say_hello();
+    try_settle();
+}
+
+// Corosync tells a ring before its verdict of quorum, with a quorum device long before. For as long as a lost node is given to stop this node
+// goes on as it was told in the ring before; by then the others may count it out (I4).
+void Cluster::judged_or_not() {
+    if (quorum_ring_ == ring_) unjudged_since_ = 0;
+    else if (!unjudged_since_) unjudged_since_ = std::max<TimeMs>(now_, 1);
 }
 
 void Cluster::on(const ev::Disconnected&) {
@@ -187,6 +200,7 @@ void Cluster::on(const ev::Disconnected&) {
     machines_.clear();
     ring_ = {};
     quorum_ring_ = {};
+    unjudged_since_ = 0;
     quorate_ = false;
     last_loss_ = std::max<TimeMs>(now_, 1);
     view_broke();
@@ -208,6 +222,7 @@ void Cluster::say_hello() {
         wire::Hello h;
         h.incarnation = config_.incarnation;
         h.boot = config_.boot;
+        h.dead_wait_ms = static_cast<uint32_t>(config_.dead_wait_ms);
         h.losses = static_cast<uint8_t>(std::min(std::max(losses_, machine_losses_), 255u));
         h.part = part;
         h.parts = parts;
@@ -221,11 +236,16 @@ void Cluster::say_hello() {
 void Cluster::hello(NodeId sender, const wire::Hello& h) {
     if (h.parts == 0 || !members_.contains(sender)) return;
     Greeting& g = greetings_[sender];
-    if (h.part == 0) g = {{}, h.parts, h.version, h.boot, h.losses};
+    if (h.part == 0) g = {{}, h.parts, h.version, h.boot, h.losses, h.dead_wait_ms};
     if (g.parts_left == 0) return;
     g.logs.insert(g.logs.end(), h.logs.begin(), h.logs.end());
     --g.parts_left;
-    if (settled_ || !quorate()) return;  // I4: a "no" may have come since this node said Hello; then the view is joined anew
+    try_settle();
+}
+
+// When the last Hello comes; or when quorum does, if a "no" came after this node's Hello (I4) and nobody went on without it meanwhile.
+void Cluster::try_settle() {
+    if (settled_ || overtaken_ || !greeted_ || !quorate()) return;
     for (const auto& [node, pid] : members_) {
         // Corosync may list a process of a machine that has left the ring: it never says Hello.
         if (!machines_.contains(node)) continue;
@@ -249,12 +269,23 @@ bool Cluster::node_lists_log(NodeId node, const std::string& uuid) const {
     return it != directory_.end() && it->second.standings.contains(node);
 }
 
+void Cluster::compare_waits() {
+    longest_wait_before_ = std::exchange(longest_wait_, config_.dead_wait_ms);
+    shortest_wait_ = config_.dead_wait_ms;
+    for (const auto& [node, g] : greetings_) {
+        if (!g.dead_wait_ms) continue;
+        longest_wait_ = std::max(longest_wait_, g.dead_wait_ms);
+        shortest_wait_ = std::min(shortest_wait_, g.dead_wait_ms);
+    }
+}
+
 // Every member does this at the same point of the order, from the same Hellos.
 void Cluster::settle() {
     settled_ = true;
     ++views_;
     version_ = wire::kVersion;
     directory_.clear();
+    compare_waits();
     losses_ = machine_losses_ = 0;
     uint8_t losses = 0;
     for (const auto& [node, g] : greetings_) {
@@ -341,6 +372,7 @@ void Cluster::on(const ev::Deliver& e) {
         return;
     }
     const bool counts = settled_ && m->view == view_ && members_.contains(e.sender);
+    if (!settled_ && m->view == view_) overtaken_ = true;
     if (e.sender == config_.self && !inflight_.empty()) {
         wire::Message mine = std::move(inflight_.front());
         inflight_.pop_front();
@@ -452,6 +484,8 @@ void Cluster::release_queue(const std::string& uuid, Entry& e, uint32_t crc) {
 void Cluster::on(const ev::FencedNode& e) { queue_.push_back({{}, {}, wire::Fenced{e.node}}); }
 
 void Cluster::on(const ev::Tick&) {
+    if (unjudged_since_ && now_ >= unjudged_since_ + std::max(kLeastVerdictMs, config_.dead_wait_ms / 2))
+        for (auto& [uuid, log] : logs_) log->freeze("Corosync has not told whether this membership has quorum");
     // Everybody has quorum and has said Hello, yet this node missed one (verdicts and memberships come by separate ways): it
     // leaves the group and comes back, which makes a view of its own.
     if (settled_ || !greeted_) unsettled_since_ = now_;

@@ -9,6 +9,7 @@
 // tells how far the sender's logs have come: where they differ, the larger group goes on and the rest fetches the state (I5).
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>
@@ -58,6 +59,7 @@ class Cluster final : private LogHost {
         uint16_t version = 0;
         uint64_t boot = 0;
         uint8_t losses = 0;
+        TimeMs dead_wait_ms = 0;  // 0: not known
     };
 
     // LogHost
@@ -70,6 +72,8 @@ class Cluster final : private LogHost {
     bool node_lists_log(NodeId node, const std::string& uuid) const override;
     uint64_t node_boot(NodeId node) const override;
     TimeMs last_loss() const override { return last_loss_; }
+    TimeMs longest_wait() const override { return std::max(longest_wait_, longest_wait_before_); }
+    TimeMs shortest_wait() const override { return shortest_wait_; }
 
     void on(const ev::Call& e);
     void on(const ev::Deliver& e);
@@ -89,7 +93,10 @@ class Cluster final : private LogHost {
     void view_broke();
     void say_hello();
     void hello(NodeId sender, const proto::wire::Hello& h);
+    void try_settle();
     void settle();
+    void compare_waits();
+    void judged_or_not();
     void transmit();
     void deliver_log(NodeId sender, const proto::wire::Message& m, uint32_t crc);
     void choose_former(const std::string& uuid, Entry& e);
@@ -108,8 +115,12 @@ class Cluster final : private LogHost {
     bool quorate_ = false;
     proto::wire::ViewId view_;
     bool settled_ = false, greeted_ = false;
+    bool overtaken_ = false;     // messages of this view were delivered that this node did not take part in
+    TimeMs unjudged_since_ = 0;  // the ring has no verdict of quorum since; 0: it has one
     std::map<NodeId, Greeting> greetings_;
     TimeMs last_loss_ = 0, unsettled_since_ = 0;
+    // Of the settled view, and of the one before: who is lost now was in that.
+    TimeMs longest_wait_ = 0, longest_wait_before_ = 0, shortest_wait_ = 0;
     unsigned losses_ = 0, machine_losses_ = 0;  // memberships, and rings, since a view was settled that lost somebody
     uint16_t version_ = proto::wire::kVersion;
     uint64_t views_ = 0;

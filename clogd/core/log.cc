@@ -908,7 +908,7 @@ void Log::read_lost() {
         bool first = m.status == Member::lost_unread || m.status == Member::absent_unread;
         // A coordinator that came later counts from when it learnt of the loss.
         lost_at_.try_emplace(node, host_.now());
-        bool again = m.status == Member::lost && (m.no_grace || cfg.planted == Planted::no_grace || host_.now() >= lost_at_[node] + cfg.dead_wait_ms);
+        bool again = m.status == Member::lost && (m.no_grace || cfg.planted == Planted::no_grace || host_.now() >= lost_at_[node] + host_.longest_wait());
         if (!first && !again) continue;
         reading_dead_ = node;
         if (params_.has_disk) {
@@ -1069,7 +1069,7 @@ void Log::tick() {
 void Log::pump() {
     if (phase_ == Phase::opening && disk_open_ && !own_read_ && ops_.empty() && host_.config().self != 0) read_disk(Op::read_own_header, 0, disk::kPageBytes);
     // I4: before a state is formed, whoever is out of sight must have stopped writing, the mirror and its slot.
-    if (phase_ == Phase::forming && (host_.last_loss() == 0 || host_.now() >= host_.last_loss() + host_.config().dead_wait_ms)) {
+    if (phase_ == Phase::forming && (host_.last_loss() == 0 || host_.now() >= host_.last_loss() + host_.longest_wait())) {
         if (!params_.has_disk) form_from_memory();
         else if (ops_.empty() && header_page_.empty()) read_disk(Op::read_header, 0, disk::kPageBytes);
     }

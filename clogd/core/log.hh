@@ -56,8 +56,12 @@ struct LogHost {
     virtual bool node_in_ring(NodeId node) const = 0;  // its machine is there
     virtual bool node_lists_log(NodeId node, const std::string& uuid) const = 0;
     virtual uint64_t node_boot(NodeId node) const = 0;  // of a node in view; 0: not known
-    virtual TimeMs last_loss() const = 0;               // when a node was last lost from sight
-    virtual uint16_t version() const = 0;               // of messages: the oldest that a daemon in the view has
+    // How long the members wait for a lost node to stop. Each may have been told another time: who waits takes the longest, whoever is
+    // given a lease the shortest (I4).
+    virtual TimeMs longest_wait() const = 0;
+    virtual TimeMs shortest_wait() const = 0;
+    virtual TimeMs last_loss() const = 0;  // when a node was last lost from sight
+    virtual uint16_t version() const = 0;  // of messages: the oldest that a daemon in the view has
 };
 
 struct Instance {  // one table of the kernel's that uses the log

@@ -22,7 +22,7 @@ constexpr TimeMs kSoloLeaseMs = 5000;
 }
 
 TimeMs Log::write_lease_ms() const {
-    TimeMs wait = host_.config().dead_wait_ms;
+    TimeMs wait = host_.shortest_wait();
     if (host_.config().planted == Planted::long_lease) wait *= 20;
     return wait ? std::max<TimeMs>(1, wait * 3 / 4) : kSoloLeaseMs;
 }

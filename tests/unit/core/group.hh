@@ -41,13 +41,14 @@ struct Group {
     bool copies_last = false;  // for ever
     Bytes disk = Bytes(1 << 20);
 
-    explicit Group(NodeId count, std::set<NodeId> newer_nodes = {}, std::set<NodeId> older_nodes = {}) : newer(std::move(newer_nodes)), older(std::move(older_nodes)) {
+    explicit Group(NodeId count, std::set<NodeId> newer_nodes = {}, std::set<NodeId> older_nodes = {}, const std::map<NodeId, TimeMs>& waits = {})
+        : newer(std::move(newer_nodes)), older(std::move(older_nodes)) {
         std::vector<ev::Process> processes;
         std::vector<NodeId> machines;
         for (NodeId n = 1; n <= count; ++n) {
             Config c;
             c.self = n;
-            c.dead_wait_ms = 0;
+            c.dead_wait_ms = waits.contains(n) ? waits.at(n) : 0;
             nodes[n] = std::make_unique<Member>(c);
             processes.push_back({n, 100 + n});
             machines.push_back(n);

@@ -211,3 +211,66 @@ TEST(Group, WhatWasRefusedKeepsItsOrderBesideALogThatForgets) {
     ASSERT_TRUE(g.log(1).marks().used(120));
     EXPECT_TRUE(g.log(2).state().members.at(1).busy.contains(120));
 }
+
+// I4: Corosync tells a ring before its verdict of quorum, with a quorum device up to half a minute before.
+TEST(Group, WithoutAVerdictForTheRingNothingGoesOnForLong) {
+    for (const bool by_channel : {true, false}) {
+        Group g(2);
+        g.by_channel = by_channel;
+        for (NodeId n : {1u, 2u}) g.create(n, "131072 clustered-disk /dev/log 1024 nosync"), g.pass(500);
+        ASSERT_EQ(g.log(1).phase(), Phase::active);
+        g.nodes.erase(2);
+        g.step(1, ev::Membership{{{1, 101}}, {2}});
+        g.step(1, ev::Ring{2, 1, {1}});
+        g.pass(500);
+        EXPECT_EQ(g.log(1).phase(), Phase::frozen);
+        g.node(1).told.clear();
+        if (by_channel) g.step(1, ev::Regions{1, "LVM-x", ev::Regions::mark, {{9, 1}}});
+        const uint32_t mark = by_channel ? 0 : g.ask(1, Request::mark_region, Solo::u64({9}));
+        g.pass(30000);
+        EXPECT_TRUE(std::none_of(g.node(1).told.begin(), g.node(1).told.end(), [](const out::Tell& t) { return t.type == CLOG_MARKED; }));
+        EXPECT_TRUE(std::none_of(g.node(1).told.begin(), g.node(1).told.end(), [](const out::Tell& t) { return t.type == CLOG_STATE && t.value & CLOG_STATE_ACTIVE; }));
+        EXPECT_TRUE(std::none_of(g.node(1).replies.begin(), g.node(1).replies.end(), [&](const Reply& r) { return mark && r.seq == mark; }));
+        g.step(1, ev::Quorum{2, 1, true});
+        g.pass(3000);
+        EXPECT_EQ(g.log(1).phase(), Phase::active);
+    }
+}
+
+// A "no" that was meant for an earlier ring comes between a Hello and its return; nobody has gone on without this node.
+TEST(Group, QuorumThatComesAfterTheHellosSettlesTheView) {
+    Config c;
+    c.self = 1;
+    Cluster cluster(c);
+    for (const Event& e : {Event(ev::ScanDone{}), Event(ev::Membership{{{1, 101}}, {}}), Event(ev::Ring{2, 1, {1}}), Event(ev::Quorum{2, 1, true})}) cluster.step(e, 1000);
+    const std::vector<Bytes> hello = frames(cluster);
+    ASSERT_EQ(hello.size(), 1u);
+    cluster.step(ev::Quorum{1, 1, false}, 1001);
+    cluster.step(ev::Deliver{1, hello[0]}, 1002);
+    EXPECT_FALSE(cluster.settled());
+    cluster.step(ev::Quorum{2, 1, true}, 1003);
+    EXPECT_TRUE(cluster.settled());
+}
+
+// I4: --dead-wait-ms is changed node by node: nobody's lease is longer than another's patience.
+TEST(Group, ALeaseIsShorterThanTheShortestWaitOfAnyMember) {
+    Group g(2, {}, {}, {{1, 10000}, {2, 1000}});
+    g.by_channel = true;
+    g.pass(11000);
+    for (NodeId n : {1u, 2u}) g.create(n, "131072 clustered-disk /dev/log 1024 nosync"), g.pass(500);
+    ASSERT_EQ(g.log(1).phase(), Phase::active);
+    uint32_t lease = 0;
+    for (const out::Tell& t : g.node(1).told)
+        if (t.type == CLOG_STATE && t.value & CLOG_STATE_ACTIVE) lease = t.serial;
+    EXPECT_GT(lease, 0u);
+    EXPECT_LT(lease, 1000u);
+    // And whoever waits for node 1 knows how long that was told to wait.
+    g.copies_last = true;
+    g.step(1, ev::Regions{1, "LVM-x", ev::Regions::mark, {{9, 1}}});
+    g.pass(200);
+    g.vanish({1});
+    g.pass(9000);
+    EXPECT_TRUE(g.log(2).state().members.contains(1));
+    g.pass(3000);
+    EXPECT_FALSE(g.log(2).state().members.contains(1));
+}
