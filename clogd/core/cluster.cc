@@ -87,6 +87,10 @@ void Cluster::on(const ev::Call& e) {
         return;
     }
     Log* log = find(e.call.uuid);
+    if (unserved_.contains(e.call.uuid) && e.call.type != proto::ulog::Request::ctr && !(log && log->knows(e.call.luid))) {
+        hold_on(e.call);
+        return;
+    }
     if (!log && e.call.type == proto::ulog::Request::ctr) {
         if (logs_.size() < proto::kMaxLogs) {
             log = &find_or_create(e.call.uuid);
@@ -118,12 +122,60 @@ void Cluster::on(const ev::FoundLive& e) {
     std::string why;
     auto instance = Log::parse_ctr(e.ctr, &why);
     if (!instance || logs_.size() >= proto::kMaxLogs) {
-        emit(out::Note{Level::error, e.uuid, fmt::format("a mirror that is in use cannot be served: {}", instance ? "too many logs" : why)});
+        if (instance) why = fmt::format("{} logs are in use, the most that one daemon serves", proto::kMaxLogs);
+        emit(out::Note{Level::error, e.uuid,
+                       fmt::format("a mirror that is in use cannot be served: {}; its writes wait. Remove it, or start the clogd that it was created with", why)});
+        unserved_[e.uuid] = why;
         return;
     }
     Log& log = find_or_create(e.uuid);
     log.found_live(*instance, e.legs);
     if (auto orphan = orphans_.extract(e.uuid)) log.adopt(orphan.mapped(), *instance);
+}
+
+// The mirror runs, and nothing is known of its log here. An error would make its kernel write to one leg, unmarked: whatever lets it write waits, and
+// the kernel asks again. What it takes to look at it and to remove it is answered.
+void Cluster::hold_on(const proto::ulog::Call& call) {
+    using proto::ulog::Request;
+    proto::ulog::Reply r;
+    r.luid = call.luid;
+    r.uuid = call.uuid;
+    r.version = call.version;
+    r.seq = call.seq;
+    r.type = call.type;
+    auto numbers = [&](std::initializer_list<uint64_t> values) {
+        proto::Writer w;
+        for (uint64_t v : values) w(v);
+        r.data = w.take();
+    };
+    switch (call.type) {
+        case Request::ctr:
+        case Request::resume:
+        case Request::in_sync:
+        case Request::is_clean:
+        case Request::mark_region:
+        case Request::flush:
+        case Request::set_region_sync:
+        case Request::get_region_size: return;
+        case Request::presuspend:
+        case Request::clear_region: break;
+        case Request::get_resync_work: numbers({0, 0}); break;
+        case Request::get_sync_count: numbers({0}); break;
+        case Request::is_remote_recovering: numbers({1, 0}); break;  // "ask again"
+        case Request::status_info:
+        case Request::status_table: {
+            constexpr std::string_view text = "1 clustered-core";
+            r.data.assign(text.begin(), text.end());
+            break;
+        }
+        case Request::postsuspend:
+        case Request::dtr:  // nothing of it is in flight any more
+            unserved_.erase(call.uuid);
+            send(call.uuid, wire::Detach{});
+            send(call.uuid, wire::Folded{});
+            break;
+    }
+    emit(out::Answer{std::move(r)});
 }
 
 void Cluster::on(const ev::ScanDone&) {
@@ -217,6 +269,14 @@ void Cluster::say_hello() {
     std::vector<wire::LogStanding> all;
     for (const auto& [uuid, log] : logs_)
         if (log->phase() != Phase::detached) all.push_back(log->standing());
+    // The others must not take its marks for those of a kernel that is gone.
+    for (const auto& [uuid, why] : unserved_)
+        if (std::none_of(all.begin(), all.end(), [&](const wire::LogStanding& s) { return s.uuid == uuid; })) {
+            wire::LogStanding s;
+            s.uuid = uuid;
+            s.standing = wire::Standing::frozen;
+            all.push_back(std::move(s));
+        }
     uint8_t parts = static_cast<uint8_t>(std::max<size_t>(1, (all.size() + kStandingsPerHello - 1) / kStandingsPerHello));
     for (uint8_t part = 0; part < parts; ++part) {
         wire::Hello h;

@@ -41,6 +41,7 @@ class Cluster final : private LogHost {
     const std::set<NodeId>& machines() const { return machines_; }
     const Counters& counters() const { return counters_; }
     uint64_t views() const { return views_; }
+    const std::map<std::string, std::string>& unserved() const { return unserved_; }
 
   private:
     struct RingId {
@@ -90,6 +91,7 @@ class Cluster final : private LogHost {
         if (auto it = logs_.find(e.uuid); it != logs_.end()) (it->second.get()->*handler)(e);
     }
 
+    void hold_on(const proto::ulog::Call& call);
     void view_broke();
     void say_hello();
     void hello(NodeId sender, const proto::wire::Hello& h);
@@ -127,6 +129,7 @@ class Cluster final : private LogHost {
     std::map<std::string, Entry> directory_;
     std::map<std::string, std::unique_ptr<Log>> logs_;
     std::deque<ev::Call> early_;                        // before the running mirrors were listed
+    std::map<std::string, std::string> unserved_;       // mirrors that run and cannot be served, and why
     std::map<std::string, proto::ulog::Call> orphans_;  // RESUMEs of tables that are not known
     std::deque<proto::wire::Message> queue_;            // to be sent in the next settled view
     size_t refused_in_queue_ = 0;                       // messages at its head that were sent before and refused

@@ -572,6 +572,7 @@ std::string Daemon::status() {
     if (!group_->trouble().empty()) out["corosync"]["trouble"] = group_->trouble();
     out["scan"] = {{"complete", scanned_}};
     if (!scanned_ && !scan_trouble_.empty()) out["scan"]["trouble"] = scan_trouble_;
+    for (const auto& [uuid, why] : cluster_.unserved()) out["unserved"].push_back({{"uuid", uuid}, {"trouble", why}});
     out["nodes"] = json::array();
     std::set<NodeId> all(cluster_.machines());
     for (NodeId n : cluster_.processes()) all.insert(n);

@@ -77,7 +77,12 @@ std::optional<std::vector<MirrorDevice>> scan_mirrors(std::string* error) {
     if (!names || !names->dev) return out;
     for (;; names = reinterpret_cast<struct dm_names*>(reinterpret_cast<char*>(names) + names->next)) {
         DmTask table(dm_task_create(DM_DEVICE_TABLE));
-        if (table && dm_task_set_name(table.get(), names->name) && dm_task_run(table.get()))
+        // By its number: a name may be given to another device between the list and this.
+        if (!table || !dm_task_set_major(table.get(), static_cast<int>(major(names->dev))) || !dm_task_set_minor(table.get(), static_cast<int>(minor(names->dev)))) {
+            *error = "out of memory";
+            return std::nullopt;
+        }
+        if (dm_task_run(table.get())) {
             for_each_target(table.get(), [&](uint64_t length, const char* type, const char* params) {
                 if (std::strncmp(type, "mirror", 6) != 0) return;  // ours may be loaded under another name
                 if (auto m = parse_mirror(names->name, length, params)) {
@@ -86,6 +91,10 @@ std::optional<std::vector<MirrorDevice>> scan_mirrors(std::string* error) {
                     out.push_back(std::move(*m));
                 }
             });
+        } else if (dm_task_get_errno(table.get()) != ENXIO) {  // ENXIO: it is gone meanwhile
+            *error = fmt::format("the table of device {} cannot be read: {}", names->name, std::strerror(dm_task_get_errno(table.get())));
+            return std::nullopt;
+        }
         if (!names->next) break;
     }
     return out;

@@ -36,7 +36,7 @@ std::string blind(const json& status) {
 Exit verdict(const json& status) {
     Exit out = kFine;
     auto worse = [&](Exit e) { out = std::max(out, e); };
-    if (!blind(status).empty()) worse(kTrouble);
+    if (!blind(status).empty() || status.contains("unserved")) worse(kTrouble);
     for (const json& log : status["logs"]) {
         if (log.value("log_failed", false) || log["phase"] == "frozen") worse(kTrouble);
         for (const json& m : log["members"])
@@ -96,6 +96,8 @@ std::string table(const json& s) {
                                   : c.value("quorate", false)        ? "quorate"
                                                                      : "NO QUORUM, writes wait");
     if (c.contains("trouble")) out += fmt::format("  {}\n", c["trouble"].get<std::string>());
+    for (const json& u : s.value("unserved", json::array()))
+        out += fmt::format("  ! the mirror with log {} runs and cannot be served, its writes wait: {}\n", u["uuid"].get<std::string>(), u["trouble"].get<std::string>());
     out += "nodes:";
     for (const json& n : s["nodes"]) out += fmt::format(" {}{}", n["id"].get<uint32_t>(), n.value("clogd", false) ? "" : n.value("up", false) ? " (without clogd)" : " (down)");
     out += messages_take(s) + "\n";

@@ -67,6 +67,13 @@ TEST(Show, WhatCannotBeSeenIsNotWell) {
     EXPECT_NE(blind(s).find("not connected to Corosync"), std::string::npos);
 }
 
+TEST(Show, AMirrorThatCannotBeServedIsNamed) {
+    json s = status(json::array());
+    s["unserved"] = {{{"uuid", "LVM-x"}, {"trouble", "log argument 'of-tomorrow' is not known"}}};
+    EXPECT_EQ(verdict(s), kTrouble);
+    EXPECT_NE(table(s).find("log LVM-x runs and cannot be served, its writes wait: log argument 'of-tomorrow' is not known"), std::string::npos);
+}
+
 TEST(Show, LegsAreToldWhileSomethingIsWrongWithThem) {
     auto with = [](json second) {
         json log = sample(0);

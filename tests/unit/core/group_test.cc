@@ -274,3 +274,40 @@ TEST(Group, ALeaseIsShorterThanTheShortestWaitOfAnyMember) {
     g.pass(3000);
     EXPECT_FALSE(g.log(2).state().members.contains(1));
 }
+
+// A mirror whose table this clogd does not understand (a newer one created it) runs on: it is held on to, and the others know of it.
+TEST(Group, ARunningMirrorThatCannotBeServedIsHeldOnTo) {
+    Group g(2);
+    for (NodeId n : {1u, 2u}) g.create(n, "131072 clustered-disk /dev/log 1024 nosync"), g.pass(500);
+    const uint32_t mark = g.ask(2, Request::mark_region, Solo::u64({5}));
+    ASSERT_EQ(g.node(2).replies.back().seq, mark);
+    g.copies_last = true;
+    Config c;
+    c.self = 2;
+    c.dead_wait_ms = 0;
+    g.nodes[2] = std::make_unique<Group::Member>(c);
+    g.step(2, ev::FoundLive{"LVM-x", "131072 clustered-disk /dev/log 1024 nosync of-tomorrow", {}});
+    g.step(2, ev::ScanDone{});
+    g.new_ring();
+    g.pass(5000);
+    ASSERT_EQ(g.log(1).phase(), Phase::active);
+    EXPECT_TRUE(g.node(2).noted("log argument 'of-tomorrow' is not known"));
+    EXPECT_TRUE(g.node(2).cluster.unserved().contains("LVM-x"));
+    EXPECT_FALSE(g.log(1).state().unsynced(5));  // its kernel writes there
+    g.node(2).replies.clear();
+    for (Request type : {Request::in_sync, Request::mark_region, Request::resume, Request::flush}) g.ask(2, type, Solo::u64({9}));
+    g.pass(60000);
+    EXPECT_TRUE(g.node(2).replies.empty());
+    const uint32_t recovering = g.ask(2, Request::is_remote_recovering, Solo::u64({9}));
+    ASSERT_EQ(g.node(2).replies.size(), 1u);
+    EXPECT_EQ(g.node(2).replies[0].seq, recovering);
+    EXPECT_EQ(g.node(2).replies[0].error, 0);
+    EXPECT_EQ(g.node(2).replies[0].data.at(0), 1);
+    // It is removed: what it had marked is copied.
+    g.ask(2, Request::postsuspend);
+    g.ask(2, Request::dtr);
+    g.pass(500);
+    EXPECT_EQ(g.node(2).replies.back().error, 0);
+    EXPECT_FALSE(g.node(2).cluster.unserved().contains("LVM-x"));
+    EXPECT_FALSE(g.log(1).state().members.contains(2));
+}
