@@ -270,13 +270,14 @@ void Cluster::say_hello() {
     for (const auto& [uuid, log] : logs_)
         if (log->phase() != Phase::detached) all.push_back(log->standing());
     // The others must not take its marks for those of a kernel that is gone.
-    for (const auto& [uuid, why] : unserved_)
-        if (std::none_of(all.begin(), all.end(), [&](const wire::LogStanding& s) { return s.uuid == uuid; })) {
-            wire::LogStanding s;
-            s.uuid = uuid;
-            s.standing = wire::Standing::frozen;
-            all.push_back(std::move(s));
-        }
+    for (const auto& unserved : unserved_) {
+        const std::string& uuid = unserved.first;
+        if (std::any_of(all.begin(), all.end(), [&](const wire::LogStanding& s) { return s.uuid == uuid; })) continue;
+        wire::LogStanding s;
+        s.uuid = uuid;
+        s.standing = wire::Standing::frozen;
+        all.push_back(std::move(s));
+    }
     uint8_t parts = static_cast<uint8_t>(std::max<size_t>(1, (all.size() + kStandingsPerHello - 1) / kStandingsPerHello));
     for (uint8_t part = 0; part < parts; ++part) {
         wire::Hello h;
