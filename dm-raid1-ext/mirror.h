@@ -65,6 +65,7 @@ struct leg {
 	struct dm_dev *dev;
 	sector_t start; /* on the device */
 	unsigned long error_types;
+	unsigned long refuses; /* bits: operations that it has refused, as enum req_op */
 	atomic_t errors;       /* 0: healthy */
 	atomic_t reads;	       /* in flight */
 	sector_t next;	       /* where the last read ended: a sequential run stays on its leg */
@@ -268,6 +269,22 @@ static inline struct write_sent sent_of(const struct mirror_io *io)
 				    .refused = io->refused };
 }
 
+/* Operations that a device need not have. */
+static inline bool is_optional(enum req_op op)
+{
+	return op == REQ_OP_DISCARD || op == REQ_OP_SECURE_ERASE || op == REQ_OP_WRITE_ZEROES;
+}
+
+/*
+ * The error says something of the operation, and nothing of the leg. A SCSI disk that does not know
+ * a command calls that a TARGET error, and so it does other things.
+ */
+static inline bool is_refusal(enum req_op op, blk_status_t error)
+{
+	return error == BLK_STS_NOTSUPP || error == BLK_STS_INVAL ||
+	       (error == BLK_STS_TARGET && is_optional(op));
+}
+
 /* A suspend that returns what waits to the core, which sends it to the next table. */
 static inline bool gives_back(struct mirror_set *ms)
 {
@@ -318,6 +335,7 @@ void send_marked(struct mirror_set *ms, struct region_entry *e, struct bio_list 
 void mirror_failures(struct mirror_set *ms, struct bio_list *failures);
 void end_write(struct mirror_set *ms, struct bio *bio, blk_status_t status);
 void lose_sync(struct mirror_set *ms, struct region_entry *e);
+void abandon_write(struct mirror_set *ms, struct bio *bio, blk_status_t status);
 void unsync_warm(struct mirror_set *ms);
 int mirror_flush_legs(struct dm_target *ti);
 

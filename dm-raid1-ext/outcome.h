@@ -5,8 +5,7 @@
  *
  * With a cluster log the first line that fits counts:
  *
- *   every leg refused it                              REFUSED
- *   some legs refused it, the others took it          REFUSED_BY_SOME
+ *   a leg refused it                                  REFUSED
  *   the write lease is not held                       WAITS_FOR_LEASE    GIVEN_BACK
  *   it was sent under an earlier lease                AGAIN              GIVEN_BACK
  *   it reached every leg that some node may read      ENDS
@@ -20,13 +19,14 @@
  *
  * The second column is that of a suspend that gives writes back to the core. A write that has
  * outlived its lease does not end even where it reached every leg: others may have copied its
- * region meanwhile, from a leg that did not have it yet to one that had.
+ * region meanwhile, from a leg that did not have it yet to one that had. What a leg refused it may
+ * have done in part, and so may others: the legs may differ, even where all of them refused.
  *
  * Without a cluster log:
  *
  *   no leg failed                                     ENDS
- *   every leg refused it                              REFUSED
  *   it was sent to the primary alone                  FAILS
+ *   a leg refused it                                  REFUSED
  *   a leg missed it                                   MISSED
  */
 #ifndef DM_RAID1_EXT_OUTCOME_H
@@ -40,8 +40,7 @@ extern "C" {
 
 enum write_outcome {
 	WRITE_ENDS,	       /* well */
-	WRITE_REFUSED,	       /* as not supported; nothing has changed on any leg */
-	WRITE_REFUSED_BY_SOME, /* likewise, but the legs differ: the region loses its sync first */
+	WRITE_REFUSED,	       /* as not supported, after the region has lost its sync */
 	WRITE_FAILS,	       /* with its error; the legs are as equal as they were */
 	WRITE_MISSED,	       /* the region loses its sync, and handle_errors says what follows */
 	WRITE_WAITS_FOR_LEASE, /* undecided */
@@ -62,7 +61,7 @@ struct write_sent {
 	unsigned long long word; /* agreement_word(), read after its region was entered */
 	clog_u32 lapse;		 /* `lapses`, read before the lease was looked at */
 	clog_u32 sent, failed;
-	clog_u32 refused; /* of `failed`: by legs that cannot do such a thing, and are well */
+	clog_u32 refused; /* of `failed`: by legs that do not have the operation, and are well */
 };
 
 /* What holds now. */
@@ -74,11 +73,6 @@ struct write_world {
 	bool closing;	/* its region is to be copied by the cluster */
 	enum suspend_way suspend;
 };
-
-static inline bool write_was_refused(const struct write_sent *w)
-{
-	return w->failed && w->failed == w->refused;
-}
 
 /*
  * Does it end well, whatever else there is to know? In any context. What lacked nothing when it was
@@ -102,9 +96,9 @@ static inline enum write_outcome outcome_alone(const struct write_sent *w)
 {
 	if (write_ends_at_once(w, false, true, 0))
 		return WRITE_ENDS;
-	if (w->failed == w->sent && write_was_refused(w))
-		return WRITE_REFUSED;
-	return w->sent & (w->sent - 1) ? WRITE_MISSED : WRITE_FAILS;
+	if (!(w->sent & (w->sent - 1)))
+		return WRITE_FAILS;
+	return w->refused ? WRITE_REFUSED : WRITE_MISSED;
 }
 
 /* `a`: what this node follows. */
@@ -117,8 +111,8 @@ static inline enum write_outcome outcome_of_write(const struct agreement *a,
 
 	if (!now->cluster)
 		return outcome_alone(w);
-	if (write_was_refused(w))
-		return reached ? WRITE_REFUSED_BY_SOME : WRITE_REFUSED;
+	if (w->refused)
+		return WRITE_REFUSED;
 	if (!now->lease)
 		return gives_back ? WRITE_GIVEN_BACK : WRITE_WAITS_FOR_LEASE;
 	if (w->lapse != now->lapses)

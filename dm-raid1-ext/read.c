@@ -160,7 +160,7 @@ int mirror_end_read(struct mirror_set *ms, struct bio *bio, blk_status_t *error)
 			made_good(ms, io);
 		return DM_ENDIO_DONE;
 	}
-	if (*error == BLK_STS_NOTSUPP || bio->bi_opf & REQ_RAHEAD) {
+	if (is_refusal(bio_op(bio), *error) || bio->bi_opf & REQ_RAHEAD) {
 		*error = *error ?: BLK_STS_IOERR;
 		return DM_ENDIO_DONE;
 	}

@@ -60,17 +60,6 @@ static void start_over(struct mirror_set *ms, struct bio *bio)
 	queue_for_worker(ms, &ms->cold, bio);
 }
 
-/* I1: the legs differ where the write went, and nobody will write there again before it is copied.
- */
-static void abandon(struct mirror_set *ms, struct bio *bio, blk_status_t status)
-{
-	if (io_of(bio)->region)
-		lose_sync(ms, io_of(bio)->region);
-	else
-		unsync_warm(ms);
-	end_write(ms, bio, status);
-}
-
 static enum write_outcome outcome(struct mirror_set *ms, struct bio *bio, u32 retry)
 {
 	struct mirror_io *io = io_of(bio);
@@ -96,21 +85,18 @@ static bool decide(struct mirror_set *ms, struct bio *bio, u32 retry)
 		end_write(ms, bio, BLK_STS_OK);
 		return true;
 	case WRITE_REFUSED:
-		end_write(ms, bio, BLK_STS_NOTSUPP);
-		return true;
-	case WRITE_REFUSED_BY_SOME:
-		abandon(ms, bio, BLK_STS_NOTSUPP);
+		abandon_write(ms, bio, BLK_STS_NOTSUPP);
 		return true;
 	case WRITE_AGAIN:
 		start_over(ms, bio);
 		return true;
 	case WRITE_GIVEN_BACK:
-		abandon(ms, bio, BLK_STS_DM_REQUEUE);
+		abandon_write(ms, bio, BLK_STS_DM_REQUEUE);
 		return true;
 	case WRITE_LOST:
 	case WRITE_FAILS:  /* without a cluster log only, */
 	case WRITE_MISSED: /* likewise */
-		abandon(ms, bio, BLK_STS_IOERR);
+		abandon_write(ms, bio, BLK_STS_IOERR);
 		return true;
 	case WRITE_WAITS_FOR_NODES:
 		cluster_log_legs_failed(ms->cluster, write_failed_legs(&ms->agreed, &sent));

@@ -31,6 +31,14 @@ static void write_done(struct mirror_set *ms, struct mirror_io *io)
 		queue_for_worker(ms, &ms->failures, bio_of(io));
 }
 
+/* Each time would cost a copy of the region, so that leg is not asked again by this table. */
+static void note_refusal(struct leg *leg, enum req_op op)
+{
+	if (is_optional(op) && !test_and_set_bit((__force unsigned int)op, &leg->refuses))
+		DMWARN("%s: it refuses to %s, which it is said to be able to: it is not asked again",
+		       leg->dev->name, op == REQ_OP_WRITE_ZEROES ? "write zeroes" : "discard");
+}
+
 static void leg_write_done(struct bio *clone)
 {
 	struct leg_bio *lb = container_of(clone, struct leg_bio, bio);
@@ -40,9 +48,14 @@ static void leg_write_done(struct bio *clone)
 	blk_status_t status = clone->bi_status;
 
 	if (unlikely(status)) {
-		if (status != BLK_STS_NOTSUPP) /* a leg that refuses a discard is no worse for it */
+		if (is_refusal(bio_op(clone), status)) {
+			note_refusal(leg, bio_op(clone));
+			set_bit(leg - ms->legs, &io->refused);
+			status = BLK_STS_NOTSUPP;
+		} else {
 			leg_fail(leg,
 				 clone->bi_opf & REQ_PREFLUSH ? LEG_FLUSH_ERROR : LEG_WRITE_ERROR);
+		}
 		set_bit(leg - ms->legs, &io->failed);
 		if (status != BLK_STS_NOTSUPP || !io->status)
 			io->status = status;
@@ -119,6 +132,41 @@ static void send_waiting(struct mirror_set *ms, struct bio *bio, u64 word, unsig
 		submit_bio_noacct(clone_for(&ms->legs[i], bio, GFP_NOIO));
 }
 
+static bool has(struct leg *leg, enum req_op op)
+{
+	if (test_bit((__force unsigned int)op, &leg->refuses))
+		return false;
+	switch (op) {
+	case REQ_OP_DISCARD:
+		return bdev_max_discard_sectors(leg->dev->bdev);
+	case REQ_OP_SECURE_ERASE:
+		return bdev_max_secure_erase_sectors(leg->dev->bdev);
+	case REQ_OP_WRITE_ZEROES:
+		return bdev_write_zeroes_sectors(leg->dev->bdev);
+	default:
+		return true;
+	}
+}
+
+/*
+ * A leg does not have the operation, and nobody knew when the table was made: a disk may find out
+ * only when it is asked for the first time. Then no leg is asked, and they stay as equal as they
+ * were.
+ */
+static bool refused_unasked(struct mirror_set *ms, struct bio *bio)
+{
+	unsigned long legs;
+	unsigned int i;
+
+	if (likely(!is_optional(bio_op(bio))))
+		return false;
+	legs = word_written(legs_word(ms));
+	for_each_set_bit(i, &legs, ms->nr_legs)
+		if (!has(&ms->legs[i], bio_op(bio)))
+			return true;
+	return false;
+}
+
 int mirror_map_write(struct mirror_set *ms, struct bio *bio)
 {
 	struct mirror_io *io = io_of(bio);
@@ -133,6 +181,10 @@ int mirror_map_write(struct mirror_set *ms, struct bio *bio)
 		word = legs_word(ms);
 		if (!may_flush || !try_send(ms, bio, word, word_written(word)))
 			queue_for_worker(ms, &ms->cold, bio);
+		return DM_MAPIO_SUBMITTED;
+	}
+	if (unlikely(refused_unasked(ms, bio))) {
+		end_write(ms, bio, BLK_STS_NOTSUPP);
 		return DM_MAPIO_SUBMITTED;
 	}
 	/* Only reads and writes are split at region boundaries by the core. */
@@ -291,6 +343,10 @@ void mirror_cold_writes(struct mirror_set *ms, struct bio_list *writes)
 		bool wait;
 		u64 index;
 
+		if (unlikely(refused_unasked(ms, bio))) {
+			end_write(ms, bio, BLK_STS_NOTSUPP);
+			continue;
+		}
 		wait = !may_send(ms, io) || (ms->cluster && gives_back(ms));
 		if (!wait && bio->bi_opf & REQ_PREFLUSH) {
 			u64 word = legs_word(ms);
@@ -350,6 +406,21 @@ void unsync_warm(struct mirror_set *ms)
 				lose_sync(ms, e);
 }
 
+/* I1: the legs differ where the write went. */
+static void lose_sync_of(struct mirror_set *ms, struct mirror_io *io)
+{
+	if (io->region)
+		lose_sync(ms, io->region);
+	else
+		unsync_warm(ms);
+}
+
+void abandon_write(struct mirror_set *ms, struct bio *bio, blk_status_t status)
+{
+	lose_sync_of(ms, io_of(bio));
+	end_write(ms, bio, status);
+}
+
 /*
  * A leg missed the write, or its mark could not be made. With handle_errors it is held until the
  * table is replaced or the legs are restored; nobody may count on it before: after a crash the leg
@@ -362,15 +433,11 @@ static void missed(struct mirror_set *ms, struct bio *bio)
 	bool alive = false;
 	unsigned int i;
 
-	if (io->failed && io->region)
-		lose_sync(ms, io->region);
-	else if (io->failed)
-		unsync_warm(ms);
+	if (io->failed)
+		lose_sync_of(ms, io);
 	for (i = 0; i < ms->nr_legs; i++)
 		alive = alive || leg_alive(&ms->legs[i]);
-	if (io->failed && io->failed == io->refused) {
-		status = BLK_STS_NOTSUPP;
-	} else if (!alive || (ms->keep_log && ms->log_failed)) {
+	if (!alive || (ms->keep_log && ms->log_failed)) {
 		status = BLK_STS_IOERR;
 	} else if (ms->handle_errors && !ms->keep_log) {
 		hold_bio(ms, bio);
@@ -396,7 +463,8 @@ void mirror_failures(struct mirror_set *ms, struct bio_list *failures)
 		}
 		switch (outcome_alone(&sent)) {
 		case WRITE_REFUSED:
-			end_write(ms, bio, BLK_STS_NOTSUPP);
+			ms->in_sync = false; /* first: the primary stays where it is */
+			abandon_write(ms, bio, BLK_STS_NOTSUPP);
 			break;
 		case WRITE_FAILS:
 			end_write(ms, bio, io_of(bio)->status);

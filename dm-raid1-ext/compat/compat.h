@@ -27,4 +27,8 @@ static inline void compat_stable_limits(struct queue_limits *limits)
 }
 #endif
 
+#ifndef BLK_STS_INVAL /* since 6.11: what was asked for fits no device of this kind */
+#define BLK_STS_INVAL BLK_STS_NOTSUPP
+#endif
+
 #endif
