@@ -269,6 +269,21 @@ static inline struct write_sent sent_of(const struct mirror_io *io)
 				    .refused = io->refused };
 }
 
+/*
+ * What a leg hears of a request: what is to be done, how urgent it is, and what must be durable.
+ * All else is between the mirror and whoever sent it, who may poll for the end of what he sent, or
+ * a mark of another driver's, which would be taken for one's own.
+ */
+#define LEG_HEARS                                                                           \
+	(REQ_OP_MASK | REQ_SYNC | REQ_META | REQ_PRIO | REQ_IDLE | REQ_FUA | REQ_PREFLUSH | \
+	 REQ_RAHEAD | REQ_BACKGROUND | REQ_NOUNMAP)
+#define OF_THE_BIO (REQ_ALLOC_CACHE | REQ_INTEGRITY) /* where it and what it carries came from */
+
+static inline void keep_what_leg_hears(struct bio *bio)
+{
+	bio->bi_opf &= LEG_HEARS | OF_THE_BIO;
+}
+
 /* Operations that a device need not have. */
 static inline bool is_optional(enum req_op op)
 {

@@ -240,6 +240,8 @@ void mirror_queued_reads(struct mirror_set *ms, struct bio_list *reads)
 			continue;
 		}
 		aim(ms, io, bio, leg);
+		keep_what_leg_hears(
+			bio); /* not what the leg left in it that it was sent to before */
 		submit_bio_noacct(bio);
 	}
 }

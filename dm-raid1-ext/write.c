@@ -76,6 +76,7 @@ static struct bio *clone_for(struct leg *leg, struct bio *bio, gfp_t gfp)
 	lb = container_of(clone, struct leg_bio, bio);
 	lb->io = io_of(bio);
 	lb->leg = leg;
+	keep_what_leg_hears(clone);
 	clone->bi_iter.bi_sector =
 		bio_sectors(bio) ? leg_sector(ms, leg, bio->bi_iter.bi_sector) : 0;
 	clone->bi_end_io = leg_write_done;
