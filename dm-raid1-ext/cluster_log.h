@@ -80,7 +80,7 @@ struct cluster_log {
 	unsigned long left_at; /* jiffies; the last daemon */
 
 	wait_queue_head_t waiters;
-	void (*news)(void *context); /* of a mirror that does not block; any context */
+	void (*news)(void *context); /* of a mirror that does not block; `lock` is held */
 	void *context;
 
 	/* Of the worker of a mirror that blocks: it was let into this region, and others before. */

@@ -38,6 +38,7 @@ static void legs_reset(struct cluster_log *l, u32 legs)
 	atomic64_set(&l->legs_word, agreement_word(&l->legs));
 }
 
+/* When this returns nobody is in the old client's news(), nor calls it any more. */
 void cluster_log_set_client(struct cluster_log *l, unsigned int legs, void (*news)(void *context),
 			    void *context)
 {
@@ -96,8 +97,12 @@ EXPORT_SYMBOL_GPL(cluster_log_by_userspace_line);
 
 static void announce(struct cluster_log *l)
 {
+	unsigned long flags;
+
+	spin_lock_irqsave(&l->lock, flags); /* so that the client is still there */
 	if (l->news)
 		l->news(l->context);
+	spin_unlock_irqrestore(&l->lock, flags);
 	wake_up_all(&l->waiters);
 }
 
