@@ -59,8 +59,8 @@ static void copy_ended(int read_err, unsigned long write_err, void *context)
 	e->copied_ok = !read_err && !write_err;
 	spin_lock_irqsave(&ms->lock, flags);
 	list_add_tail(&e->list, &ms->copied);
-	spin_unlock_irqrestore(&ms->lock, flags);
 	wake_worker(ms);
+	spin_unlock_irqrestore(&ms->lock, flags);
 }
 
 static void pause_after(struct mirror_set *ms, struct region_entry *e)

@@ -40,17 +40,19 @@ DECLARE_DM_KCOPYD_THROTTLE_WITH_MODULE_PARM(
 
 /* ---- the worker ---- */
 
+/*
+ * The worker is woken under the lock: once that is let go the bio may have ended, and the mirror
+ * may be gone. So it is wherever something is left for the worker.
+ */
 void queue_for_worker(struct mirror_set *ms, struct bio_list *list, struct bio *bio)
 {
 	unsigned long flags;
-	bool first;
 
 	spin_lock_irqsave(&ms->lock, flags);
-	first = bio_list_empty(list);
+	if (bio_list_empty(list))
+		wake_worker(ms);
 	bio_list_add(list, bio);
 	spin_unlock_irqrestore(&ms->lock, flags);
-	if (first)
-		wake_worker(ms);
 }
 
 /* Until the table is replaced, or `restore` lets the write be tried again. */
@@ -168,6 +170,8 @@ static void free_mirror(struct mirror_set *ms)
 
 	if (ms->cluster)
 		cluster_log_set_client(ms->cluster, 0, NULL, NULL);
+	if (ms->kcopyd) /* before the worker, which a copy wakes when it ends */
+		dm_kcopyd_client_destroy(ms->kcopyd);
 	if (ms->wq) {
 		scrub_stop(ms);
 		cancel_delayed_work_sync(&ms->again);
@@ -175,8 +179,6 @@ static void free_mirror(struct mirror_set *ms)
 		cancel_delayed_work_sync(&ms->copy_later);
 		destroy_workqueue(ms->wq);
 	}
-	if (ms->kcopyd)
-		dm_kcopyd_client_destroy(ms->kcopyd);
 	for (i = 0; i < ms->nr_legs; i++)
 		if (ms->legs[i].dev)
 			dm_put_device(ms->ti, ms->legs[i].dev);

@@ -82,7 +82,7 @@ enum region_way regions_enter(struct mirror_set *ms, u64 index, struct region_en
 void regions_leave(struct mirror_set *ms, struct region_entry *e)
 {
 	struct region_bucket *b = region_bucket(ms, e->index);
-	bool drained, idle, wake = false;
+	bool drained, idle;
 	unsigned long flags;
 
 	spin_lock_irqsave(&b->lock, flags);
@@ -93,13 +93,11 @@ void regions_leave(struct mirror_set *ms, struct region_entry *e)
 		spin_lock(&ms->lock);
 		if (list_empty(&e->list)) {
 			list_add_tail(&e->list, drained ? &ms->drained : &ms->idle);
-			wake = true;
+			wake_worker(ms);
 		}
 		spin_unlock(&ms->lock);
 	}
 	spin_unlock_irqrestore(&b->lock, flags);
-	if (wake)
-		wake_worker(ms);
 }
 
 bool regions_writing(struct mirror_set *ms, u64 index)

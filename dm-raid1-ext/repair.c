@@ -47,11 +47,10 @@ bool repair_ask(struct mirror_set *ms, u64 index, unsigned int good, unsigned lo
 	spin_lock_irqsave(&ms->lock, flags);
 	if (ms->nr_repairs < MIRROR_REPAIRS) {
 		ms->repairs[ms->nr_repairs++] = (struct repair){ index, good, bad };
+		wake_worker(ms);
 		taken = true;
 	}
 	spin_unlock_irqrestore(&ms->lock, flags);
-	if (taken)
-		wake_worker(ms);
 	return taken;
 }
 
