@@ -5,7 +5,7 @@
  * looked at. Groups get the priorities that multipath-tools gives them, if the table says
  * `group_prio alua`.
  *
- * All that knows of SCSI beside handler.c is here.
+ * All that knows of SCSI beside handler.c is here and in scsi.c.
  */
 #include <scsi/scsi_common.h>
 #include <scsi/scsi_device.h>
@@ -19,13 +19,9 @@
 /* NULL: it is no SCSI device, or has no handler that would know. */
 static struct scsi_device *device_of(const struct mpath_path *path)
 {
-	struct device *parent = disk_to_dev(path->dev->bdev->bd_disk)->parent;
-	struct scsi_device *sdev;
+	struct scsi_device *sdev = scsi_of(path);
 
-	if (!parent || !scsi_is_sdev_device(parent))
-		return NULL;
-	sdev = to_scsi_device(parent);
-	return READ_ONCE(sdev->handler) ? sdev : NULL;
+	return sdev && READ_ONCE(sdev->handler) ? sdev : NULL;
 }
 
 static int prio_of(const struct mpath_path *path)

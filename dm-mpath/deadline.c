@@ -32,7 +32,7 @@ static void stick(struct mpath_path *path)
 	 */
 	smp_mb();
 	if (!atomic_read(&path->select.in_flight))
-		path_return(path, PATH_LANDED);
+		path_try(path, PATH_LANDED);
 }
 
 void deadline_look(struct work_struct *work)

@@ -13,6 +13,8 @@ static const char *text_of(enum path_event event)
 		[PATH_PROBE] = "a try is under way",
 		[PATH_PROBE_OK] = "a try went well",
 		[PATH_PROBE_BAD] = "a try failed",
+		[PATH_OTHER_DISK] = "a try found another disk",
+		[PATH_CONFLICT] = "a reservation conflict: its port is not registered",
 		[PATH_RAMPED] = "it has borne its full share",
 		[PATH_DRAIN] = "it is drained",
 		[PATH_UNDRAIN] = "it is drained no more",
@@ -27,6 +29,27 @@ static const char *cause_text(const struct mpath_path *path)
 	const struct path_change *newest = path_change_ago(path, 1);
 
 	return newest ? text_of(newest->cause) : "as the table has it";
+}
+
+static unsigned int name_of(const struct disk_id *id, char *result, unsigned int sz,
+			    unsigned int maxlen)
+{
+	DMEMIT("%s %*phN, %llu sectors", disk_name_kind(id), min_t(int, id->length, 32), id->name,
+	       id->sectors);
+	return sz;
+}
+
+static unsigned int other_disk(const struct mpath_path *path, char *result, unsigned int sz,
+			       unsigned int maxlen)
+{
+	if (path->state != PATH_FOREIGN)
+		return sz;
+	DMEMIT("\n    leads to another disk (");
+	sz = name_of(&path->found, result, sz, maxlen);
+	DMEMIT("), led to (");
+	sz = name_of(&path->disk, result, sz, maxlen);
+	DMEMIT("); reinstate_path takes it all the same");
+	return sz;
 }
 
 static unsigned int history(struct mpath_path *path, char *result, unsigned int sz,
@@ -103,6 +126,7 @@ unsigned int mpath_explain(struct mpath *m, char *result, unsigned int maxlen)
 			       seconds_in_state(path), cause_text(path), path->failures,
 			       atomic_read(&path->select.in_flight),
 			       path_usable(path) ? path->select.share : 0);
+			sz = other_disk(path, result, sz, maxlen);
 			sz = history(path, result, sz, maxlen);
 		}
 	}

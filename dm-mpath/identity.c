@@ -3,6 +3,10 @@
  * Does a device lead where the map's other paths lead? It has their size and their name of itself
  * (SCSI VPD page 0x83, NVMe NGUID or EUI-64), and no other map uses it. The feature `force` takes
  * it all the same.
+ *
+ * Where it leads is noted then, and before it returns after a failure a SCSI disk is asked anew,
+ * for what the kernel remembers is of the disk that was there. Others are compared by what the
+ * kernel says of them (NVMe asks itself when a controller is back).
  */
 #include "mpath.h"
 
@@ -67,6 +71,48 @@ static bool same_name(const struct mpath_path *one, const struct mpath_path *oth
 	}
 	return true; /* it tells none */
 }
+
+/* ---- on return ---- */
+
+static void remembered(const struct mpath_path *path, struct disk_id *id)
+{
+	static const struct {
+		enum blk_unique_id kind;
+		enum disk_name name;
+	} kinds[] = { { BLK_UID_NAA, DISK_NAA },
+		      { BLK_UID_EUI64, DISK_EUI64 },
+		      { BLK_UID_T10, DISK_T10 } };
+	struct scsi_device *sdev = scsi_of(path);
+	u32 i;
+
+	id->sectors = get_capacity(path->dev->bdev->bd_disk);
+	if (sdev) {
+		scsi_remembered_name(sdev, id);
+		return;
+	}
+	for (i = 0; i < ARRAY_SIZE(kinds) && !id->length; i++) {
+		id->length = name_of(path, kinds[i].kind, id->name);
+		id->kind = id->length ? kinds[i].name : DISK_NAMELESS;
+	}
+}
+
+void identity_note(struct mpath_path *path)
+{
+	remembered(path, &path->disk);
+}
+
+enum disk_verdict identity_ask(const struct mpath_path *path, struct disk_id *now)
+{
+	struct scsi_device *sdev = scsi_of(path);
+
+	if (!sdev)
+		remembered(path, now);
+	else if (!scsi_ask_id(sdev, now))
+		return DISK_UNKNOWN;
+	return disk_compare(&path->disk, now);
+}
+
+/* ---- when it becomes a path ---- */
 
 static struct mpath_path *some_path(struct mpath *m, const struct mpath_path *but)
 {

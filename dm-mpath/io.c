@@ -47,7 +47,7 @@ static void end(struct mpath_io *io, blk_status_t status)
 
 	end_on(io, path, status);
 	if (unlikely(READ_ONCE(path->state) == PATH_STUCK) && (!status || !blk_path_error(status)))
-		path_return(path, PATH_LANDED);
+		path_try(path, PATH_LANDED);
 }
 
 /* Suspended, and the core takes I/O back. */
@@ -242,7 +242,7 @@ void mpath_resubmit(struct work_struct *work)
 
 enum outcome {
 	DONE,	/* well, or with an error that is the disk's */
-	FAILED, /* by the path, or without one */
+	FAILED, /* by the path, or without one: it goes down another */
 	SPURNED /* it went early, and the port would not have it */
 };
 
@@ -264,6 +264,8 @@ static enum outcome came_back(struct mpath_io *io, blk_status_t status)
 		end(io, status);
 	if (path && outcome == FAILED)
 		path_fail(path, PATH_ERROR);
+	if (path && status == COMPAT_CONFLICT && path_met_conflict(path))
+		outcome = FAILED;
 	rcu_read_unlock();
 	return outcome;
 }

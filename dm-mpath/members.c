@@ -69,6 +69,7 @@ struct mpath_path *path_make(struct group *group)
 	path->m = group->m;
 	path->group = group;
 	path->select.share = 100;
+	path->generation = GENERATION_UNKNOWN;
 	INIT_LIST_HEAD(&path->list);
 	INIT_LIST_HEAD(&path->used);
 	INIT_DELAYED_WORK(&path->activate, handler_activate);
@@ -224,7 +225,7 @@ static int enter_lists(struct mpath_path *path, bool first_of_group)
 
 	if (!paths)
 		return -ENOMEM;
-	path->state = PATH_DRAINING; /* until path_return() lets it in */
+	path->state = PATH_DRAINING; /* until let_in() */
 	lists_lock(m);
 	list_add_tail_rcu(&path->list, &group->all);
 	old = replace(group, paths);
@@ -235,39 +236,6 @@ static int enter_lists(struct mpath_path *path, bool first_of_group)
 	lists_unlock(m);
 	kvfree_rcu_mightsleep(old);
 	return 0;
-}
-
-/* add_path <group> <device> <argument of the selector>* */
-int members_add(struct mpath *m, unsigned int argc, char **argv)
-{
-	struct dm_arg_set as = { .argc = argc - 2, .argv = argv + 2 };
-	struct mpath_path *path;
-	struct group *group;
-	unsigned int number;
-	bool another = false;
-	int r;
-
-	if (kstrtouint(argv[1], 10, &number) || !number || !m->nr_groups ||
-	    number > m->nr_groups + 1)
-		return refuse(m, "add_path",
-			      "the group must be one of the map's, or the number after the last");
-	another = number > m->nr_groups;
-	if (another && m->log && free_number(m) >= CLOG_GROUPS_MAX)
-		return refuse(m, "add_path", "a cluster shares at most 32 priority groups");
-	group = another ? new_group(m) : group_numbered(m, number);
-	path = group ? path_make(group) : NULL;
-	r = path ? fill(path, &as) : -ENOMEM;
-	if (!r)
-		r = enter_lists(path, another);
-	if (!r) {
-		path_return(path, PATH_ADDED);
-		return 0;
-	}
-	if (path)
-		path_free(path);
-	if (another && group)
-		group_free(group);
-	return r;
 }
 
 /* ---- one less ---- */
@@ -417,5 +385,53 @@ int members_remove(struct mpath *m, const char *device)
 		r = remove_when_at_rest(m, number);
 		path = path_numbered(m, number); /* a device may be there more than once */
 	} while (!r && path && !is_last(path));
+	return r;
+}
+
+/* ---- one more, let in ---- */
+
+/* It is tried, and taken back if it leads to another disk. One that does not answer may yet. */
+static int let_in(struct mpath_path *path)
+{
+	struct mpath *m = path->m;
+
+	path_try(path, PATH_ADDED);
+	probe_await(path);
+	if (READ_ONCE(path->state) != PATH_FOREIGN)
+		return 0;
+	leave_lists(path);
+	return refuse(
+		m, "add_path",
+		"the device leads to another disk than it did when the kernel found it: delete it and scan anew");
+}
+
+/* add_path <group> <device> <argument of the selector>* */
+int members_add(struct mpath *m, unsigned int argc, char **argv)
+{
+	struct dm_arg_set as = { .argc = argc - 2, .argv = argv + 2 };
+	struct mpath_path *path;
+	struct group *group;
+	unsigned int number;
+	bool another = false;
+	int r;
+
+	if (kstrtouint(argv[1], 10, &number) || !number || !m->nr_groups ||
+	    number > m->nr_groups + 1)
+		return refuse(m, "add_path",
+			      "the group must be one of the map's, or the number after the last");
+	another = number > m->nr_groups;
+	if (another && m->log && free_number(m) >= CLOG_GROUPS_MAX)
+		return refuse(m, "add_path", "a cluster shares at most 32 priority groups");
+	group = another ? new_group(m) : group_numbered(m, number);
+	path = group ? path_make(group) : NULL;
+	r = path ? fill(path, &as) : -ENOMEM;
+	if (!r)
+		r = enter_lists(path, another);
+	if (!r)
+		return let_in(path);
+	if (path)
+		path_free(path);
+	if (another && group)
+		group_free(group);
 	return r;
 }

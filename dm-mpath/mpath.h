@@ -12,7 +12,8 @@
  *   handler.c   SCSI hardware handlers
  *   alua.c      what a SCSI array says of its ports
  *   members.c   paths and groups come and go
- *   identity.c  what may be a path of a map
+ *   identity.c  what may be a path of a map, and whether it still leads to the same disk
+ *   scsi.c      what a SCSI disk says of itself when it is asked anew
  *   probe.c     failed paths are tried, and return little by little
  *   deadline.c  a path on which nothing comes back is left
  *   failback.c  back to a group of higher priority
@@ -21,6 +22,7 @@
  *   stats.c     what each path has carried
  *   select*.c   which path of a group (pure)
  *   path.c      what one path may do next (pure)
+ *   disk_id.c   which disk it is (pure)
  *
  * Locks: `lock` is held for every change of a path's state, of the current group and of what waits.
  * The choice of a path takes none while the current group has a path and its hardware is ready.
@@ -45,6 +47,7 @@
 #include <linux/workqueue.h>
 
 #include "compat/compat.h"
+#include "disk_id.h"
 #include "path.h"
 #include "select.h"
 #include "../proto/channel.h"
@@ -91,8 +94,12 @@ struct mpath_path {
 	u32 failures;
 	struct path_change changes[PATH_CHANGES]; /* a ring; `nr_changes` is the next one's place */
 	u32 nr_changes;
-	u32 activating; /* calls of its handler that are, or are to be, under way; `m->lock` */
-	bool trying;	/* a probe is under way; `m->lock` */
+	u32 activating;	 /* calls of its handler that are, or are to be, under way; `m->lock` */
+	bool trying;	 /* a probe is under way; `m->lock` */
+	bool conflicted; /* I/O met a reservation conflict since it was last let in; `m->lock` */
+	u64 generation;	 /* so often had registrations changed when a try asked last; probe.c */
+	struct disk_id disk;  /* that it led to when it became a path, or when somebody said so */
+	struct disk_id found; /* FOREIGN: that it leads to now */
 	struct path_stats __percpu *stats;
 	struct list_head used; /* of all paths of all maps */
 	struct select_path select;
@@ -218,7 +225,8 @@ struct mpath_bio {
 	unsigned short flags;
 };
 
-extern struct workqueue_struct *mpath_wq, *mpath_handler_wq;
+/* Probes may sleep for long: what others wait for is not behind them. */
+extern struct workqueue_struct *mpath_wq, *mpath_handler_wq, *mpath_probe_wq;
 extern unsigned long mpath_no_path_timeout_s;
 extern struct page *mpath_probe_page; /* what probes read goes there, and nobody looks at it */
 
@@ -298,8 +306,17 @@ const struct path_change *path_change_ago(const struct mpath_path *path, u32 n);
 bool path_told_to_fail(const struct mpath_path *path);
 void path_fail(struct mpath_path *path, enum path_event why);
 void path_reinstate(struct mpath_path *path);
-/* It takes I/O again: somebody says so, a probe does, or it is drained no more. */
+/* It takes I/O again: somebody says so, or a try went well. */
 void path_return(struct mpath_path *path, enum path_event why);
+/* It may work again: it is tried at once, and returns if that goes well. */
+void path_try(struct mpath_path *path, enum path_event why);
+/*
+ * I/O met a reservation conflict. True: the path is out of use, or was, and the I/O goes down
+ * another.
+ */
+bool path_met_conflict(struct mpath_path *path);
+/* A try did, and the path stays out of use. False: no other path helps, so it is to return. */
+bool path_stays_unregistered(struct mpath_path *path);
 void path_drain(struct mpath_path *path);
 void path_undrain(struct mpath_path *path);
 /* The lock is held. True: the state has changed. */
@@ -322,6 +339,10 @@ void members_forget(struct mpath *m);
 char *identity_refused(struct mpath_path *path);
 void identity_release(struct mpath_path *path);
 const char *identity_unfit(const struct mpath_path *path);
+/* Notes where it leads, by what the kernel remembers of the disk. */
+void identity_note(struct mpath_path *path);
+/* Does it still lead there? The disk is asked. May sleep. */
+enum disk_verdict identity_ask(const struct mpath_path *path, struct disk_id *now);
 
 /* handler.c */
 int handler_attach(struct mpath_path *path, char **error);
@@ -332,6 +353,14 @@ void handler_activate(struct work_struct *work);
 void handler_give_up(struct mpath_path *path);
 void handler_stop(struct mpath *m);
 
+/* scsi.c */
+struct scsi_device;
+struct scsi_device *scsi_of(const struct mpath_path *path); /* NULL: it is none */
+void scsi_remembered_name(struct scsi_device *sdev, struct disk_id *id);
+/* False: no answer. */
+bool scsi_ask_id(struct scsi_device *sdev, struct disk_id *id);
+bool scsi_ask_registrations(struct scsi_device *sdev, u32 *generation, bool *reserved);
+
 /* alua.c */
 void alua_look(struct work_struct *work);
 void alua_watch(struct mpath *m);
@@ -340,9 +369,12 @@ bool alua_open(const struct mpath_path *path);
 blk_status_t alua_try(const struct mpath_path *path);
 
 /* probe.c */
+#define GENERATION_UNKNOWN U64_MAX
+#define TRY_PATIENCE (5 * HZ) /* of a message that wants to know how a try ends */
 void probe_later(struct mpath_path *path);
 void probe_begin(struct work_struct *work);
 void probe_end(struct work_struct *work);
+void probe_await(struct mpath_path *path);
 void ramp_begin(struct mpath_path *path);
 void ramp_on(struct work_struct *work);
 void probes_stop(struct mpath *m);

@@ -49,6 +49,12 @@ bool path_told_to_fail(const struct mpath_path *path)
 	return newest && newest->cause == PATH_FAIL;
 }
 
+/* Or I/O met a conflict. */
+static bool failed_try(enum path_event event)
+{
+	return event == PATH_PROBE_BAD || event == PATH_CONFLICT;
+}
+
 /* Why it is in the state that it has come to. The lock is held. */
 static void note(struct mpath_path *path, enum path_event event)
 {
@@ -56,12 +62,14 @@ static void note(struct mpath_path *path, enum path_event event)
 	struct path_change change = { .state = path->state, .cause = event, .at = jiffies };
 
 	/* One change tells of a row of tries: the one under way, or the last that failed. */
-	if (newest && ((event == PATH_PROBE && newest->cause == PATH_PROBE_BAD) ||
-		       (event == PATH_PROBE_BAD && newest->cause == PATH_PROBE))) {
+	if (newest && ((event == PATH_PROBE && failed_try(newest->cause)) ||
+		       (failed_try(event) && newest->cause == PATH_PROBE))) {
 		change.tries = newest->tries;
 		path->nr_changes--;
 	}
-	if (event == PATH_PROBE_BAD && change.tries < U16_MAX)
+	if ((event == PATH_PROBE_BAD ||
+	     (event == PATH_CONFLICT && newest && newest->cause == PATH_PROBE)) &&
+	    change.tries < U16_MAX)
 		change.tries++;
 	path->changes[path->nr_changes++ % PATH_CHANGES] = change;
 }
@@ -123,7 +131,7 @@ void path_fail(struct mpath_path *path, enum path_event why)
 	if (why == PATH_ERROR && path->state == PATH_STUCK && path_change(path, why))
 		probe_later(path);
 	if (why == PATH_FAIL && !path_told_to_fail(path) && !path_usable(path) &&
-	    path->state != PATH_DRAINING) {
+	    path->state != PATH_DRAINING && path->state != PATH_FOREIGN) {
 		path_step(&path->state, why);
 		note(path, why); /* it does not return by itself */
 	}
@@ -133,12 +141,16 @@ void path_fail(struct mpath_path *path, enum path_event why)
 void path_return(struct mpath_path *path, enum path_event why)
 {
 	struct mpath *m = path->m;
-	bool first = false, changed;
+	bool first = false, changed, foreign;
 	unsigned long flags;
 
 	spin_lock_irqsave(&m->lock, flags);
+	foreign = path->state == PATH_FOREIGN;
 	changed = !path_usable(path) && path_change(path, why);
 	if (changed) {
+		if (foreign) /* somebody says that the disk is the right one */
+			path->disk = path->found;
+		path->conflicted = false;
 		DMWARN("%s: path %s is reinstated", map_name(m), path->dev->name);
 		first = atomic_read(&m->valid_paths) == 1;
 		if (!first && m->handler && m->current_group == path->group &&
@@ -152,6 +164,66 @@ void path_return(struct mpath_path *path, enum path_event why)
 	if (changed) /* also from an interrupt; the timer looks again anyway */
 		del_timer(&m->no_path_timer);
 }
+
+void path_try(struct mpath_path *path, enum path_event why)
+{
+	struct mpath *m = path->m;
+	unsigned long flags;
+
+	spin_lock_irqsave(&m->lock, flags);
+	if (path_change(path, why))
+		probe_later(path);
+	spin_unlock_irqrestore(&m->lock, flags);
+}
+
+/* ---- reservations ---- */
+
+static enum conflict conflict_of(struct mpath_path *path, bool in_service)
+{
+	struct path_others others = {};
+	struct mpath *m = path->m;
+	struct mpath_path *other;
+	struct group *group;
+
+	lockdep_assert_held(&m->lock);
+	list_for_each_entry(group, &m->groups, list)
+		list_for_each_entry(other, &group->all, list)
+			if (other != path)
+				path_count_other(&others, other->state);
+	return path_conflict(in_service, &others);
+}
+
+bool path_met_conflict(struct mpath_path *path)
+{
+	struct mpath *m = path->m;
+	unsigned long flags;
+	bool out;
+
+	spin_lock_irqsave(&m->lock, flags);
+	out = conflict_of(path, true) == CONFLICT_OF_PATH;
+	if (out && path_usable(path)) {
+		path->conflicted = true;
+		leave(path, PATH_CONFLICT);
+	}
+	spin_unlock_irqrestore(&m->lock, flags);
+	return out;
+}
+
+bool path_stays_unregistered(struct mpath_path *path)
+{
+	struct mpath *m = path->m;
+	bool stays;
+
+	spin_lock_irq(&m->lock);
+	stays = conflict_of(path, false) == CONFLICT_OF_PATH;
+	/* Unless somebody has said meanwhile that it works. */
+	if (stays && path->state == PATH_PROBING)
+		path_change(path, PATH_CONFLICT);
+	spin_unlock_irq(&m->lock);
+	return stays;
+}
+
+/* ---- what somebody says ---- */
 
 void path_reinstate(struct mpath_path *path)
 {
@@ -174,5 +246,5 @@ void path_drain(struct mpath_path *path)
 
 void path_undrain(struct mpath_path *path)
 {
-	path_return(path, PATH_UNDRAIN);
+	path_try(path, PATH_UNDRAIN);
 }

@@ -27,8 +27,9 @@ static void path_events(void)
 			CHECK(from != PATH_DRAINING || !changed || event == PATH_UNDRAIN ||
 			      event == PATH_ADDED);
 			CHECK(path_takes_io(from) || !path_takes_io(state) ||
-			      event == PATH_REINSTATE || event == PATH_PROBE_OK ||
-			      event == PATH_LANDED || event == PATH_UNDRAIN || event == PATH_ADDED);
+			      event == PATH_REINSTATE || event == PATH_PROBE_OK);
+			CHECK(from != PATH_FOREIGN || !changed || event == PATH_REINSTATE ||
+			      event == PATH_DRAIN);
 			CHECK(event != PATH_ERROR || !path_takes_io(state));
 		}
 	}

@@ -234,6 +234,7 @@ int table_read_path(struct mpath_path *path, struct dm_arg_set *as)
 		ti->error = "error getting device";
 		return r;
 	}
+	identity_note(path);
 	wrong = identity_refused(path);
 	if (wrong)
 		return bad(&ti->error, (char *)wrong);

@@ -5,7 +5,7 @@
 #include "mpath.h"
 #include "selftest.h"
 
-struct workqueue_struct *mpath_wq, *mpath_handler_wq;
+struct workqueue_struct *mpath_wq, *mpath_handler_wq, *mpath_probe_wq;
 struct page *mpath_probe_page;
 
 unsigned long mpath_no_path_timeout_s;
@@ -179,13 +179,16 @@ static int __init mpath_init(void)
 	mpath_wq = alloc_workqueue("dm_mpath", WQ_MEM_RECLAIM, 0);
 	/* One at a time: an array may be asked by several maps, and should not be hammered. */
 	mpath_handler_wq = alloc_ordered_workqueue("dm_mpath_handler", WQ_MEM_RECLAIM);
+	mpath_probe_wq = alloc_workqueue("dm_mpath_probe", WQ_MEM_RECLAIM, 0);
 	mpath_probe_page = alloc_page(GFP_KERNEL);
-	if (mpath_wq && mpath_handler_wq && mpath_probe_page)
+	if (mpath_wq && mpath_handler_wq && mpath_probe_wq && mpath_probe_page)
 		r = dm_register_target(&mpath_target);
 	if (!r)
 		return 0;
 	if (mpath_probe_page)
 		__free_page(mpath_probe_page);
+	if (mpath_probe_wq)
+		destroy_workqueue(mpath_probe_wq);
 	if (mpath_handler_wq)
 		destroy_workqueue(mpath_handler_wq);
 	if (mpath_wq)
@@ -197,6 +200,7 @@ static void __exit mpath_exit(void)
 {
 	dm_unregister_target(&mpath_target);
 	__free_page(mpath_probe_page);
+	destroy_workqueue(mpath_probe_wq);
 	destroy_workqueue(mpath_handler_wq);
 	destroy_workqueue(mpath_wq);
 }

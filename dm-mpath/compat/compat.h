@@ -30,6 +30,13 @@ static inline int compat_device_number(const char *name, dev_t *number)
 }
 #endif
 
+/* A reservation of somebody else's: the status of that name, and its old name. */
+#ifdef BLK_STS_RESV_CONFLICT /* since 6.5 */
+#define COMPAT_CONFLICT BLK_STS_RESV_CONFLICT
+#else
+#define COMPAT_CONFLICT BLK_STS_NEXUS
+#endif
+
 #ifndef kvfree_rcu_mightsleep /* since 6.4, and in stable kernels before it */
 #define kvfree_rcu_mightsleep(object) kvfree_rcu(object)
 #endif

@@ -10,6 +10,7 @@ import sys
 sys.path.insert(0, __file__.rsplit("/", 2)[0])
 from lab import *  # noqa: F403 - a story speaks the lab's language
 from multipath import *  # noqa: F403
+from iscsi import *  # noqa: F403
 
 
 def lost_and_back(one, line, names, lose, regain, what):
@@ -31,28 +32,10 @@ def lost_and_back(one, line, names, lose, regain, what):
 
 def iscsi(one):
     say("iSCSI: a portal is closed, and open again")
-    core, target = f"{TARGET}/core/rd_mcp_7/disk", f"{TARGET}/iscsi/iqn.2026-01.lab:disk"
-    one.run(f"modprobe -qa target_core_mod iscsi_target_mod iscsi_tcp sd_mod; mkdir -p {core} /var/target/pr /run/lock/iscsi && echo rd_pages={SIZE_MIB * 256} > {core}/control && "
-            f"echo 1 > {core}/enable && echo 15c51 > {core}/wwn/vpd_unit_serial && mkdir -p {TARGET}/iscsi && mkdir {target}")
-    for i in (1, 2):
-        portal = f"{target}/tpgt_{i}"
-        one.run(f"mkdir -p {portal}/lun/lun_0 {portal}/np/127.0.0.{i}:3260 && ln -s {core} {portal}/lun/lun_0/disk && cd {portal}/attrib && echo 0 > authentication && "
-                "echo 1 > generate_node_acls && echo 0 > demo_mode_write_protect && echo 1 > ../enable")
-    one.run("echo InitiatorName=iqn.2026-01.lab:host > /etc/iscsi/initiatorname.iscsi && printf 'node.startup = manual\nnode.session.timeo.replacement_timeout = 2\n"
-            "node.conn[0].timeo.noop_out_interval = 1\nnode.conn[0].timeo.noop_out_timeout = 1\n' > /etc/iscsi/iscsid.conf && iscsid && iscsiadm -m discovery -t st -p 127.0.0.1 && iscsiadm -m node -l")
-    names = one.wait_for_disks("two ways by iSCSI", 2, "/sys/devices/platform/host*/session*/target*/*/block/*")
-
-    def serves(i, truth):  # which of the portals the first disk came by does not matter
-        one.run(f"echo {truth} > {target}/tpgt_{portals[i]}/enable")
-
-    portals = [one.run(f"cat $(readlink -f /sys/block/{name}/device)/../../iscsi_session/session*/tpgt").strip() for name in names]
-    ours = lost_and_back(one, "0 0 1 1 round-robin 0 2 0 {} {}", names, lambda i: serves(i, 0), lambda i: serves(i, 1), "iSCSI")
+    disk = Iscsi(one)
+    ours = lost_and_back(one, "0 0 1 1 round-robin 0 2 0 {} {}", disk.names, lambda i: disk.serves(i, False), lambda i: disk.serves(i, True), "iSCSI")
     ours.remove()
-    one.run("iscsiadm -m node -u && pkill -x iscsid")
-    for i in (1, 2):
-        portal = f"{target}/tpgt_{i}"
-        one.run(f"echo 0 > {portal}/enable; rm {portal}/lun/lun_0/disk && rmdir {portal}/np/* {portal}/lun/lun_0 {portal}")
-    one.run(f"rmdir {target} {TARGET}/iscsi {core} {core.rsplit('/', 1)[0]}")
+    disk.remove()
 
 
 def nvme(one):
