@@ -94,12 +94,12 @@ static void remember(struct mpath_bio *mb, struct bio *bio)
 	mb->flags = bio->bi_flags;
 }
 
-/* As if it had never been sent. */
+/* As if it had never been sent; but whoever polls does not know when the worker sends it again. */
 static void restore(struct mpath_bio *mb, struct bio *bio)
 {
 	bio->bi_iter = mb->iter;
 	bio->bi_bdev = mb->bdev;
-	bio->bi_opf = mb->opf;
+	bio->bi_opf = mb->opf & ~REQ_POLLED;
 	bio->bi_flags = mb->flags;
 	atomic_set(&bio->__bi_remaining, 1); /* it came as a whole */
 	bio->bi_status = BLK_STS_OK;
@@ -144,7 +144,7 @@ static int send_nowhere(struct mpath *m, struct bio *bio, bool again)
 	bool waits;
 
 	spin_lock_irqsave(&m->lock, flags);
-	waits = m->no_path == NO_PATH_QUEUES && (again || has_room(m, bio));
+	waits = mpath_queues(m) && (again || has_room(m, bio));
 	if (waits)
 		wait_locked(m, bio);
 	spin_unlock_irqrestore(&m->lock, flags);
@@ -302,7 +302,7 @@ int mpath_end_bio(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 	if (likely(outcome == DONE))
 		return DM_ENDIO_DONE;
 	spin_lock_irqsave(&m->lock, flags);
-	if (outcome == FAILED && !atomic_read(&m->valid_paths) && m->no_path == NO_PATH_FAILS) {
+	if (outcome == FAILED && !atomic_read(&m->valid_paths) && !mpath_queues(m)) {
 		spin_unlock_irqrestore(&m->lock, flags);
 		if (pushes_back(m))
 			return DM_ENDIO_REQUEUE;
@@ -322,7 +322,7 @@ int mpath_end_bio(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 
 static bool requests_wait(struct mpath *m)
 {
-	return READ_ONCE(m->no_path) == NO_PATH_QUEUES || pushes_back(m);
+	return mpath_queues(m) || pushes_back(m);
 }
 
 static int request_down(struct mpath *m, struct request *rq, struct mpath_io *io,
@@ -411,20 +411,35 @@ void mpath_run_waiting(struct mpath *m)
 		queue_work(mpath_wq, &m->resubmit);
 }
 
-/* `save`: for as long as the map is suspended. */
-void mpath_set_no_path(struct mpath *m, enum no_path policy, bool save)
+/* What waits for a path may be to fail now. */
+static void let_fail(struct mpath *m)
+{
+	if (mpath_queues(m))
+		return;
+	dm_table_run_md_queue_async(m->ti->table);
+	mpath_run_waiting(m);
+}
+
+void mpath_set_no_path(struct mpath *m, enum no_path policy)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&m->lock, flags);
-	if (save)
-		m->no_path_saved = m->no_path;
-	else if (policy == NO_PATH_FAILS)
-		m->no_path_saved = policy; /* it was said while suspended, and holds after it */
 	WRITE_ONCE(m->no_path, policy);
 	spin_unlock_irqrestore(&m->lock, flags);
-	if (policy == NO_PATH_FAILS) {
-		dm_table_run_md_queue_async(m->ti->table);
-		mpath_run_waiting(m);
-	}
+	let_fail(m);
+}
+
+/* What is wished outlives it, however it ends. */
+void mpath_suspension(struct mpath *m, enum suspension suspension)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&m->lock, flags);
+	WRITE_ONCE(m->suspension, suspension);
+	if (suspension == NOT_SUSPENDED)
+		mpath_watch_no_path(m);
+	spin_unlock_irqrestore(&m->lock, flags);
+	if (suspension == SUSPENSION_ENDS_IO)
+		let_fail(m);
 }

@@ -338,7 +338,7 @@ static int remove_when_at_rest(struct mpath *m, dev_t number)
 				      "it was drained no more before all had come back");
 		if (at_rest(path))
 			return is_last(path) ? -EBUSY : leave_lists(path);
-		if (READ_ONCE(m->suspending))
+		if (READ_ONCE(m->suspension) != NOT_SUSPENDED)
 			return -EBUSY; /* which waits for this message to end */
 		mutex_unlock(&m->mutex);
 		msleep_interruptible(LOOK_MS);

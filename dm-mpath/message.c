@@ -88,12 +88,12 @@ static int time_io(struct mpath *m, const char *word)
 static int obey(struct mpath *m, unsigned int argc, char **argv)
 {
 	if (argc == 1 && !strcasecmp(argv[0], "queue_if_no_path")) {
-		mpath_set_no_path(m, NO_PATH_QUEUES, false);
+		mpath_set_no_path(m, NO_PATH_QUEUES);
 		mpath_watch_no_path(m);
 		return 0;
 	}
 	if (argc == 1 && !strcasecmp(argv[0], "fail_if_no_path")) {
-		mpath_set_no_path(m, NO_PATH_FAILS, false);
+		mpath_set_no_path(m, NO_PATH_FAILS);
 		del_timer_sync(&m->no_path_timer);
 		return 0;
 	}

@@ -127,6 +127,13 @@ struct group {
 /* What to do with I/O for which there is no path. */
 enum no_path { NO_PATH_FAILS, NO_PATH_QUEUES };
 
+/* From the moment when a suspend begins to the resume, or until it is given up. */
+enum suspension {
+	NOT_SUSPENDED,
+	SUSPENSION_GIVES_BACK, /* the core takes I/O back, which waits there */
+	SUSPENSION_ENDS_IO,    /* all I/O must end, also what waits for a path */
+};
+
 /* When to go back to a group of higher priority. */
 enum failback {
 	FAILBACK_MANUAL,
@@ -152,7 +159,8 @@ struct mpath {
 	struct group *current_group;
 	struct group *next_group; /* asked for by a message; at the next I/O */
 	atomic_t valid_paths;
-	enum no_path no_path, no_path_saved; /* saved while suspended */
+	enum no_path no_path; /* what is wished; mpath_queues() says what holds now */
+	enum suspension suspension;
 	struct timer_list no_path_timer;
 	u32 no_path_timeout_ms;	 /* NO_TIMEOUT: as the module's parameter says */
 	struct bio_list waiting; /* bios without a path */
@@ -193,10 +201,9 @@ struct mpath {
 	bool apart; /* suspended: what the cluster does is of no interest */
 	struct delayed_work cluster_work;
 
-	bool complete;	 /* its table has been read; the handler stays what it is */
-	bool force;	 /* identity.c does not object */
-	bool suspending; /* or suspended */
-	bool timed;	 /* stats want to know how long I/O takes */
+	bool complete; /* its table has been read; the handler stays what it is */
+	bool force;    /* identity.c does not object */
+	bool timed;    /* stats want to know how long I/O takes */
 	struct rw_semaphore members;
 	struct list_head gone; /* devices that were paths; members.c */
 
@@ -245,6 +252,13 @@ static inline const char *map_name(const struct mpath *m)
 	return dm_table_device_name(m->ti->table);
 }
 
+/* Does I/O for which there is no path wait? */
+static inline bool mpath_queues(const struct mpath *m)
+{
+	return READ_ONCE(m->no_path) == NO_PATH_QUEUES &&
+	       READ_ONCE(m->suspension) != SUSPENSION_ENDS_IO;
+}
+
 /* table.c */
 /* A feature that is a number; the status names it unless it is what it is without being said. */
 struct number_feature {
@@ -284,7 +298,8 @@ int mpath_end_request(struct dm_target *ti, struct request *clone, blk_status_t 
 /* Looks again at everything that waits for a path. */
 void mpath_run_waiting(struct mpath *m);
 void mpath_resubmit(struct work_struct *work);
-void mpath_set_no_path(struct mpath *m, enum no_path policy, bool save);
+void mpath_set_no_path(struct mpath *m, enum no_path policy);
+void mpath_suspension(struct mpath *m, enum suspension suspension);
 
 /* groups.c */
 /* `now`: when that was, in ns; 0 where nobody wants to know. */

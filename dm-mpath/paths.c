@@ -18,7 +18,7 @@ void mpath_watch_no_path(struct mpath *m)
 {
 	unsigned long timeout = no_path_timeout(m);
 
-	if (timeout && !atomic_read(&m->valid_paths) && m->no_path == NO_PATH_QUEUES)
+	if (timeout && !atomic_read(&m->valid_paths) && mpath_queues(m))
 		mod_timer(&m->no_path_timer, jiffies + timeout);
 }
 
@@ -30,7 +30,7 @@ void mpath_no_path_timed_out(struct timer_list *timer)
 		return;
 	DMWARN("%s: no path for %u ms: what waits fails", map_name(m),
 	       jiffies_to_msecs(no_path_timeout(m)));
-	mpath_set_no_path(m, NO_PATH_FAILS, false);
+	mpath_set_no_path(m, NO_PATH_FAILS);
 }
 
 /* ---- one path ---- */

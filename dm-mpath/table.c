@@ -444,7 +444,6 @@ struct mpath *mpath_create(struct dm_target *ti, unsigned int argc, char **argv)
 		mpath_destroy(m);
 		return ERR_PTR(r);
 	}
-	m->no_path_saved = m->no_path;
 	m->complete = true;
 	return m;
 }

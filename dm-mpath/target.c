@@ -55,17 +55,17 @@ static void mpath_presuspend(struct dm_target *ti)
 {
 	struct mpath *m = ti->private;
 
-	WRITE_ONCE(m->suspending, true);
 	/* What waits must end, unless the core takes it back. */
 	if (m->queue_mode == DM_TYPE_BIO_BASED || !dm_noflush_suspending(ti))
-		mpath_set_no_path(m, NO_PATH_FAILS, true);
+		mpath_suspension(m, SUSPENSION_ENDS_IO);
+	else
+		mpath_suspension(m, SUSPENSION_GIVES_BACK);
 }
 
+/* Interrupted: the map goes on as it was. */
 static void mpath_presuspend_undo(struct dm_target *ti)
 {
-	struct mpath *m = ti->private;
-
-	WRITE_ONCE(m->suspending, false);
+	mpath_suspension(ti->private, NOT_SUSPENDED);
 }
 
 static void mpath_postsuspend(struct dm_target *ti)
@@ -82,13 +82,8 @@ static void mpath_postsuspend(struct dm_target *ti)
 static void mpath_resume(struct dm_target *ti)
 {
 	struct mpath *m = ti->private;
-	unsigned long flags;
 
-	WRITE_ONCE(m->suspending, false);
-	spin_lock_irqsave(&m->lock, flags);
-	WRITE_ONCE(m->no_path, m->no_path_saved);
-	mpath_watch_no_path(m);
-	spin_unlock_irqrestore(&m->lock, flags);
+	mpath_suspension(m, NOT_SUSPENDED);
 	cluster_resume(m);
 	probes_go_on(m);
 }
@@ -112,7 +107,7 @@ static int mpath_prepare_ioctl(struct dm_target *ti, struct block_device **bdev)
 	struct mpath *m = ti->private;
 	struct block_device *device = choose_device(m);
 
-	if (!device && READ_ONCE(m->no_path) == NO_PATH_FAILS)
+	if (!device && !mpath_queues(m))
 		return -EIO;
 	if (!mpath_ready(m) || !device) { /* the core asks again */
 		dm_table_run_md_queue_async(ti->table);
