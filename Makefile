@@ -71,8 +71,10 @@ MODPROBE_FILES = $(foreach t,$(IN_PLACE),$(or $(STANDS_FOR_$(t)),$(error IN_PLAC
 define INSTALL_MODULE_FILES
 	install -D -m 644 -t $(DESTDIR)/etc/modprobe.d $(MODPROBE_FILES:%=ha-configs/modprobe.d/%)
 	install -D -m 644 -t $(DESTDIR)/lib/udev/rules.d ha-configs/udev/58-dm-mpath-ext.rules
+	install -D -m 755 -t $(DESTDIR)/usr/share/initramfs-tools/hooks ha-configs/initramfs-tools/clogd-modules
 endef
-MODULE_FILES = $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf $(DESTDIR)/etc/modprobe.d/dm-mpath.conf $(DESTDIR)/lib/udev/rules.d/58-dm-mpath-ext.rules
+MODULE_FILES = $(DESTDIR)/etc/modprobe.d/dm-raid1-ext.conf $(DESTDIR)/etc/modprobe.d/dm-mpath.conf $(DESTDIR)/lib/udev/rules.d/58-dm-mpath-ext.rules \
+  $(DESTDIR)/usr/share/initramfs-tools/hooks/clogd-modules
 
 install-modules: modules ## put the modules in place of the kernel's own targets (IN_PLACE="mirror multipath", DESTDIR); the next load takes them
 	@for d in $(BUILD)/modules/*/; do \
