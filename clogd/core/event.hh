@@ -186,6 +186,10 @@ struct Copy {  // read these regions from one leg and write them to others, dura
     uint16_t to = 0;         // bits; those that the mirror does not have are ignored
     std::vector<Range> any;  // regions of these in which each of them has all that was acknowledged: what `from` cannot read is read there, and rewritten
 };
+struct CopyUntil {  // from this moment of the core's clock on no piece of a copy is begun to be written, whatever becomes of this daemon
+    std::string uuid;
+    TimeMs until = 0;
+};
 struct CopyRate {  // what this node may copy from now on; 0: as fast as it goes
     std::string uuid;
     uint64_t bytes_per_s = 0;
@@ -227,7 +231,7 @@ struct Note {
 }  // namespace out
 
 using Output = std::variant<out::Send, out::Answer, out::OpenDisk, out::Close, out::DiskRead, out::DiskWrite, out::FlushLegs, out::FindLegs, out::Copy, out::CopyFirst,
-                            out::CopyCancel, out::Drain, out::Suspend, out::Resume, out::Scan, out::Rejoin, out::Tell, out::Probe, out::CopyRate, out::Note>;
+                            out::CopyCancel, out::Drain, out::Suspend, out::Resume, out::Scan, out::Rejoin, out::Tell, out::Probe, out::CopyRate, out::CopyUntil, out::Note>;
 
 // Bugs that the simulator plants to show that it finds them. Always none outside tests/sim.
 enum class Planted : uint8_t {
@@ -254,6 +258,7 @@ enum class Planted : uint8_t {
     grant_twice,             // two nodes may switch an array at once
     switch_at_wish,          // an array is switched because one node wants it
     seen_primary_goes,       // the primary is given up though somebody has read what only it has
+    copy_without_lease,      // whoever copies goes on when its lease has run out, or it is told to stop
     count_
 };
 

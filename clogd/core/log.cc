@@ -104,10 +104,7 @@ void Log::restart_attach(const char* why) {
     slot_.reset();
     transfers_.clear();
     lost_at_.clear();  // I4: of losses in an earlier standing; whoever is lost in the next one is given its time anew
-    if (!copying_.empty()) {
-        copy_busy_ = true;
-        host_.emit(out::CopyCancel{uuid_});
-    }
+    cancel_copies();
     copying_.clear();
     result_ = {};
     lease_asked_ = false;
@@ -858,11 +855,8 @@ void Log::freeze(const char* why) {
             note(Level::warning, fmt::format("writes wait: {}", why));
             if (!suspended_ && !channel_.on && !params_.groups()) host_.emit(out::Suspend{uuid_});  // else its lease ends
             suspended_ = !channel_.on && !params_.groups();
-            if (!copying_.empty()) {
-                copy_busy_ = true;
-                copying_.clear();
-                host_.emit(out::CopyCancel{uuid_});
-            }
+            cancel_copies();
+            copying_.clear();
             result_ = {};
             phase_ = Phase::frozen;
             break;
@@ -987,10 +981,7 @@ void Log::forget_local() {
     core_acked_ = core_seq_;
     my_busy_.clear(), pass_.clear(), tainted_.clear(), busy_asked_.clear();
     wanted_.clear(), asked_want_.clear();
-    if (!copying_.empty()) {
-        copy_busy_ = true;
-        host_.emit(out::CopyCancel{uuid_});
-    }
+    cancel_copies();
     copying_.clear();
     result_ = {};
     lease_asked_ = false;
@@ -1077,6 +1068,7 @@ void Log::pump() {
         read_lost();
         serve_transfers();
         serve_rate();
+        renew_copies();
         plan_copies();
         answer_held();
         serve_channel();

@@ -283,6 +283,9 @@ class Log {
     void plan_copies();
     void serve_rate();
     void begin_copy(const RangeSet& granted);
+    void copy_until(TimeMs until);
+    void renew_copies();
+    void cancel_copies();
     void set_busy(const RangeSet& add, const RangeSet& drop);
     RangeSet my_kernel_regions() const;
     bool pass_mode() const;
@@ -391,7 +394,7 @@ class Log {
         std::optional<uint32_t> follows;                         // epoch
         std::optional<uint32_t> told_pause;                      // its serial; 0: reads go on
         std::optional<bool> saw;                                 // the answer to it
-        TimeMs renew_at = 0;
+        TimeMs renew_at = 0, lease_until = 0;
     };
     Channel channel_;
 
@@ -435,6 +438,8 @@ class Log {
     uint32_t lease_wish_ = 0;   // regions that were asked for last
     bool lease_asked_ = false;  // a Lease message of ours with a wish is under way
     TimeMs lease_retry_ = 0;
+    TimeMs lease_asked_at_ = 0;  // when that message was made
+    TimeMs copy_until_ = 0, copy_renew_at_ = 0;
     RangeSet copying_;           // handed to io
     RangeSet asked_want_;        // already told to the others
     RangeSet wanted_;            // somebody's kernel waits for these

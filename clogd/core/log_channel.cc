@@ -209,19 +209,22 @@ void Log::serve_channel() {
     record_lost();
 }
 
-// What the kernel may do at all. Renewing it is the write lease.
+// What the kernel may do at all. Renewing it is the write lease: only in a ring that is known to have quorum.
 void Log::tell_state() {
     if (!channel_.on || !live_luid_ || phase_ == Phase::detached) return;
-    uint32_t state = phase_ == Phase::active ? CLOG_STATE_ACTIVE : 0;
+    const TimeMs now = host_.now();
+    const bool renews = phase_ == Phase::active && host_.quorate();
+    const TimeMs until = renews ? now + write_lease_ms() : channel_.lease_until;
+    uint32_t state = phase_ == Phase::active && now < until ? CLOG_STATE_ACTIVE : 0;
     if (!host_.settled()) state |= CLOG_STATE_PRIMARY_ONLY;
     if (log_failed_) state |= CLOG_STATE_LOG_FAILED;
     for (const auto& [node, m] : state_.members)
         if (m.status == Member::lost_unread || m.status == Member::absent_unread) state |= CLOG_STATE_PRIMARY_ONLY;
-    if (state != channel_.told_state || (phase_ == Phase::active && host_.now() >= channel_.renew_at)) {
-        channel_.told_state = state;
-        channel_.renew_at = host_.now() + write_lease_ms() / 4;
-        host_.emit(out::Tell{static_cast<uint32_t>(live_luid_), CLOG_STATE, {}, state, static_cast<uint32_t>(write_lease_ms())});
-    }
+    if (state == channel_.told_state && !(renews && now >= channel_.renew_at)) return;
+    channel_.told_state = state;
+    channel_.renew_at = now + write_lease_ms() / 4;
+    channel_.lease_until = until;
+    host_.emit(out::Tell{static_cast<uint32_t>(live_luid_), CLOG_STATE, {}, state, static_cast<uint32_t>(until - std::min(now, until))});
 }
 
 }  // namespace clogd

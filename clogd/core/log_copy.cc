@@ -86,10 +86,12 @@ void Log::apply_lease(NodeId sender, const wire::Lease& l) {
     m.lease.add(granted);
     if (sender != host_.config().self || phase_ != Phase::active) return;
     if (!l.want.empty()) lease_asked_ = false;
-    if (!granted.empty() && copy_busy_) {  // a cancel is under way, and with it this would be given up but copied
+    // A cancel is under way, and with it this would be given up but copied. Or the message was so long under way that its lease has run out.
+    if (!granted.empty() && (copy_busy_ || host_.now() >= lease_asked_at_ + write_lease_ms())) {
         RangeSet given(result_.given_up);
         given.add(granted);
         result_.given_up = given.ranges();
+        lease_retry_ = host_.now() + kLeaseRetryMs;
     } else if (!granted.empty()) {
         ++counters_.leases;
         begin_copy(granted);
@@ -98,7 +100,34 @@ void Log::apply_lease(NodeId sender, const wire::Lease& l) {
     }
 }
 
+void Log::copy_until(TimeMs until) {
+    if (host_.config().planted == Planted::copy_without_lease) until = UINT64_MAX;
+    copy_until_ = until;
+    host_.emit(out::CopyUntil{uuid_, until});
+}
+
+void Log::cancel_copies() {
+    if (copying_.empty()) return;
+    copy_busy_ = true;
+    host_.emit(out::CopyCancel{uuid_});
+}
+
+// I4: a copy is written under the same lease as the kernel's writes. One that has run out is not renewed, for the others may have handed out
+// what it was for: it is given back, and asked for again in the order of the group.
+void Log::renew_copies() {
+    if (copying_.empty() || copy_busy_) return;
+    const TimeMs now = host_.now();
+    if (now >= copy_until_) {
+        cancel_copies();
+    } else if (host_.quorate() && now >= copy_renew_at_) {
+        copy_renew_at_ = now + write_lease_ms() / 4;
+        copy_until(now + write_lease_ms());
+    }
+}
+
 void Log::begin_copy(const RangeSet& granted) {
+    // That the message came back shows that the group was whole when it was sent.
+    copy_until(std::max(copying_.empty() ? TimeMs{0} : copy_until_, lease_asked_at_ + write_lease_ms()));
     copying_.add(granted);
     const LegState& l = state_.legs;
     const uint8_t from = l.count ? l.primary : uint8_t{0};
@@ -191,7 +220,7 @@ void Log::plan_copies() {
     l.done = take(result_.done);
     l.failed = take(result_.failed);
     l.given_up = take(result_.given_up);
-    if (!l.want.empty()) lease_asked_ = true;
+    if (!l.want.empty()) lease_asked_ = true, lease_asked_at_ = host_.now();
     host_.send(uuid_, std::move(l));
 }
 
@@ -250,10 +279,7 @@ void Log::copied(const ev::Copied& e) {
         note(Level::error, fmt::format("{}; other nodes may still be able to, this one tries again in {} s", trouble_, trouble_backoff_ / 1000));
         trouble_until_ = host_.now() + trouble_backoff_;
         trouble_backoff_ = std::min(trouble_backoff_ * 2, kTroubleMaxMs);
-        if (!copying_.empty()) {  // what has not been tried is free for others
-            host_.emit(out::CopyCancel{uuid_});
-            copy_busy_ = true;
-        }
+        cancel_copies();  // what has not been tried is free for others
     } else if (!done.empty() && trouble_until_ == 0) {
         trouble_backoff_ = 5000;
     }

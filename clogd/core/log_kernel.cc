@@ -249,11 +249,8 @@ void Log::postsuspend(const Call& call) {
     }
     postsuspend_ = call;
     phase_ = Phase::detaching;
-    if (!copying_.empty()) {
-        copy_busy_ = true;
-        copying_.clear();
-        host_.emit(out::CopyCancel{uuid_});
-    }
+    cancel_copies();
+    copying_.clear();
     if (state_.legs.degraded() && !marks.empty()) {  // what the legs that are away have missed must not end with these marks
         missed_asked_ = true;
         send_missed(marks);

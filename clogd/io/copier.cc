@@ -105,6 +105,12 @@ void Copier::set_rate(uint64_t bytes_per_s, uint32_t one_in) {
 // Others come first, and one thread is enough; but not if somebody waits for a region.
 bool Copier::may_copy(size_t thread) const { return thread == 0 || one_in_ == 1 || !first_.empty(); }
 
+void Copier::may_write_until(TimeMs until) {
+    std::lock_guard lock(mutex_);
+    until_ = until;
+    wake_.notify_all();
+}
+
 // The rate, or whoever comes first, leaves nothing for now: waits a moment, or until something changes.
 bool Copier::must_wait(std::unique_lock<std::mutex>& lock, const std::stop_token& stop) {
     if (!first_.empty() || std::chrono::steady_clock::now() >= next_) return false;
@@ -119,6 +125,7 @@ void Copier::cancel() {
     first_.clear();
     done_.clear();
     cancelled_ = true;
+    ++cancels_;
     if (running_ == 0) {
         lock.unlock();
         idle_();
@@ -160,7 +167,8 @@ bool Copier::nothing_to_copy(const CopyLegs& legs, Way way, AlignedBuffer& buffe
 
 // Page by page: what the leg itself can read others may have in an older state, if a node died while it wrote there. Rewritten at once, so that a
 // leg that is dead costs few tries.
-int Copier::read_around(const CopyLegs& legs, Way way, const RangeSet& any, AlignedBuffer& buffer, uint64_t at, size_t length, Report& report) const {
+int Copier::read_around(const Job& job, uint64_t at, size_t length) const {
+    const auto& [legs, way, any, buffer, piece, cancels, report] = job;
     const uint64_t region_bytes = uint64_t{region_sectors_} * proto::kSectorBytes;
     const size_t page = static_cast<size_t>(std::min(kMendBytes, region_bytes));
     for (size_t done = 0; done < length; done += page) {
@@ -173,13 +181,15 @@ int Copier::read_around(const CopyLegs& legs, Way way, const RangeSet& any, Alig
         auto can = [&](size_t leg) { return leg != way.from && way.has(leg) && legs[leg] && legs[leg]->read(to, bytes, at + done) == 0; };
         while (other < legs.size() && !can(other)) ++other;
         if (other == legs.size()) return error;
+        if (!may_write(cancels)) return -ECANCELED;
         if (int r = legs[way.from]->write(to, bytes, at + done)) return r;
         report.mended = fmt::format("leg {} could not be read at byte {}: rewritten from leg {}", legs[way.from]->name(), at + done, legs[other]->name());
     }
     return 0;
 }
 
-int Copier::copy_range(const CopyLegs& legs, Way way, const RangeSet& any, AlignedBuffer& buffer, size_t piece, Range range, Report& report) {
+int Copier::copy_range(const Job& job, Range range) {
+    const auto& [legs, way, any, buffer, piece, cancels, report] = job;
     uint64_t from = uint64_t{range.start} * region_sectors_ * proto::kSectorBytes;
     uint64_t to = std::min(range.end() * region_sectors_, sectors_) * proto::kSectorBytes;
     auto fail = [&](size_t leg, const char* what, int error) {
@@ -189,6 +199,7 @@ int Copier::copy_range(const CopyLegs& legs, Way way, const RangeSet& any, Align
     };
     if (way.from >= legs.size() || !legs[way.from]) return fail(way.from, "opening", -ENXIO);
     for (uint64_t at = from; at < to;) {
+        if (!may_write(cancels)) return -ECANCELED;
         size_t length = static_cast<size_t>(std::min<uint64_t>(piece, to - at));
         if (nothing_to_copy(legs, way, buffer, at, length)) {
             at += length;
@@ -196,11 +207,13 @@ int Copier::copy_range(const CopyLegs& legs, Way way, const RangeSet& any, Align
             continue;
         }
         int r = legs[way.from]->read(buffer.data(), length, at);
-        if (r && !any.empty()) r = read_around(legs, way, any, buffer, at, length, report);
+        if (r && !any.empty()) r = read_around(job, at, length);
+        if (r == -ECANCELED) return r;
         if (r) return fail(way.from, "reading", r);
         for (size_t i = 0; i < legs.size(); ++i) {
             if (i == way.from || !(way.to >> i & 1)) continue;
             if (!legs[i]) return fail(i, "opening", -ENXIO);
+            if (!may_write(cancels)) return -ECANCELED;
             if ((r = legs[i]->write(buffer.data(), length, at))) return fail(i, "writing", r);
         }
         at += length;
@@ -254,10 +267,11 @@ void Copier::copy_one(std::unique_lock<std::mutex>& lock, AlignedBuffer& buffer,
     const RangeSet any = any_.within(range);
     any_.remove(range);
     const bool gentle = one_in_ > 1 && !wanted;
+    const uint64_t cancels = cancels_;
     lock.unlock();
     const auto began = std::chrono::steady_clock::now();
     Report report;
-    int r = legs ? copy_range(*legs, way, any, buffer, gentle ? kGentleBytes : buffer.size(), range, report) : -ENODEV;
+    int r = legs ? copy_range({*legs, way, any, buffer, gentle ? kGentleBytes : buffer.size(), cancels, report}, range) : -ENODEV;
     lock.lock();
     if (gentle && one_in_ > 1) {
         const auto now = std::chrono::steady_clock::now();
@@ -265,6 +279,10 @@ void Copier::copy_one(std::unique_lock<std::mutex>& lock, AlignedBuffer& buffer,
     }
     if (r == 0) {
         done_.add(range);
+    } else if (r == -ECANCELED && cancels == cancels_) {  // its time had run out: read anew when there is more
+        todo_.add(range);
+        any_.add(any);
+        if (wanted) first_.push_front(range.start);
     } else if (!cancelled_) {
         report.failed.push_back(range);
         if (!legs) report.error = "the legs are not open";
@@ -280,9 +298,10 @@ void Copier::run(const std::stop_token& stop, size_t thread) {
     AlignedBuffer buffer(kChunkBytes);
     std::unique_lock lock(mutex_);
     while (true) {
-        wake_.wait(lock, stop, [this, thread] { return !todo_.empty() && may_copy(thread); });
+        const auto can_copy = [this, thread] { return !todo_.empty() && may_copy(thread) && !lapsed(); };
+        wake_.wait(lock, stop, can_copy);
         if (stop.stop_requested()) return;
-        if (todo_.empty() || !may_copy(thread)) continue;
+        if (!can_copy()) continue;
         const bool paused = must_wait(lock, stop);
         if (paused && !urgent_) continue;
         bool wanted = false;

@@ -3,6 +3,9 @@
 //
 // Threads of its own; every result is told through `report` from one of them. A region counts as done only after the legs were
 // flushed. What somebody waits for goes first. cancel() returns at once; `idle` is told when nothing is in flight any more.
+//
+// Before each piece is written it is asked whether that is still allowed: not after a cancel, nor after the moment that may_write_until()
+// named (I4). So copying ends by itself when whoever asked for it hangs, and what was read before a pause is not written after it.
 #pragma once
 
 #include <atomic>
@@ -16,6 +19,7 @@
 
 #include "clogd/core/range_set.hh"
 #include "clogd/io/block_device.hh"
+#include "clogd/io/clock.hh"
 #include "clogd/io/mirror_device.hh"
 
 namespace clogd::io {
@@ -53,6 +57,7 @@ class Copier {
     // read from one of `to`, and rewritten on `from`.
     void copy(uint32_t region_sectors, uint64_t sectors, const std::vector<Range>& ranges, uint8_t from = 0, uint16_t to = UINT16_MAX, const std::vector<Range>& any = {});
     void copy_first(Region region);
+    void may_write_until(TimeMs until);  // of boot_clock_ms(); what is not copied by then waits until this is told anew
     // Bytes per second (0: as fast as it goes), and one in how much of its time (1: all of it). A region for which somebody waits is copied at once all the same.
     void set_rate(uint64_t bytes_per_s, uint32_t one_in = 1);
     void cancel();
@@ -73,8 +78,19 @@ class Copier {
         uint16_t to = UINT16_MAX;
         bool has(size_t leg) const { return leg == from || (to >> leg & 1); }
     };
-    int copy_range(const CopyLegs& legs, Way way, const RangeSet& any, AlignedBuffer& buffer, size_t piece, Range range, Report& report);
-    int read_around(const CopyLegs& legs, Way way, const RangeSet& any, AlignedBuffer& buffer, uint64_t at, size_t length, Report& report) const;
+    bool lapsed() const { return boot_clock_ms() >= until_; }
+    bool may_write(uint64_t cancels) const { return cancels == cancels_ && !lapsed(); }
+    struct Job {
+        const CopyLegs& legs;
+        Way way;
+        const RangeSet& any;
+        AlignedBuffer& buffer;
+        size_t piece;
+        uint64_t cancels;  // there had been when it began
+        Report& report;
+    };
+    int copy_range(const Job& job, Range range);
+    int read_around(const Job& job, uint64_t at, size_t length) const;
     static bool nothing_to_copy(const CopyLegs& legs, Way way, AlignedBuffer& buffer, uint64_t at, size_t length);
     static int flush_legs(const CopyLegs& legs, uint16_t which, int* failed_leg);
     bool must_wait(std::unique_lock<std::mutex>& lock, const std::stop_token& stop);
@@ -95,6 +111,8 @@ class Copier {
     Way way_;
     size_t running_ = 0;
     bool cancelled_ = false, urgent_ = false;
+    std::atomic<uint64_t> cancels_{0};
+    std::atomic<TimeMs> until_{0};
     uint64_t rate_ = 0;
     uint32_t one_in_ = 1;
     std::chrono::steady_clock::time_point next_{};  // before then nothing is begun

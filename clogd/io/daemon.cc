@@ -16,6 +16,7 @@
 #include <boost/asio/post.hpp>
 #include <nlohmann/json.hpp>
 
+#include "clogd/io/clock.hh"
 #include "clogd/io/logging.hh"
 #include "proto/control.hh"
 
@@ -42,7 +43,7 @@ Daemon::Daemon(DaemonOptions options) : options_(std::move(options)), ticker_(lo
 
 Daemon::~Daemon() = default;
 
-TimeMs Daemon::now() const { return static_cast<TimeMs>(std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count()); }
+TimeMs Daemon::now() const { return boot_clock_ms(); }
 
 int Daemon::run() {
     signals_.async_wait([this](const boost::system::error_code& error, int) {
@@ -414,6 +415,7 @@ void Daemon::act(out::Probe& o) {
     });
 }
 void Daemon::act(out::CopyFirst& o) { io(o.uuid).copier->copy_first(o.region); }
+void Daemon::act(out::CopyUntil& o) { io(o.uuid).copier->may_write_until(o.until); }
 void Daemon::act(out::CopyRate& o) { io(o.uuid).copier->set_rate(o.bytes_per_s, o.one_in); }
 void Daemon::act(out::CopyCancel& o) {
     LogIo& x = io(o.uuid);

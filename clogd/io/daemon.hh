@@ -94,6 +94,7 @@ class Daemon {
     void act(out::FindLegs& o);
     void act(out::Copy& o);
     void act(out::CopyFirst& o);
+    void act(out::CopyUntil& o);
     void act(out::CopyRate& o);
     void act(out::CopyCancel& o);
     void act(out::Drain& o);

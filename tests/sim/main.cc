@@ -37,7 +37,8 @@ constexpr const char* kPlanted[] = {"none",
                                     "legs-not-on-disk",
                                     "grant-twice",
                                     "switch-at-wish",
-                                    "seen-primary-goes"};
+                                    "seen-primary-goes",
+                                    "copy-without-lease"};
 static_assert(std::size(kPlanted) == static_cast<size_t>(clogd::Planted::count_));
 }  // namespace
 

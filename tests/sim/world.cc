@@ -55,7 +55,11 @@ class World final : public KernelHost {
         RangeSet left;
         std::deque<Region> first;
         bool running = false, pausing = false, cancel = false;
+        TimeMs until = 0;  // nothing is begun to be written from then on
         Region current = 0;
+        bool writing = false;  // this block
+        uint32_t block = 0;
+        uint64_t value = 0;
     };
     struct DiskQueue {
         std::deque<std::function<void()>> ops;
@@ -189,6 +193,8 @@ class World final : public KernelHost {
         depth_ = static_cast<uint32_t>(rng_.between(1, 6));
         leg_failure_any_ = rng_.chance(300);
         copy_pause_us_ = rng_.chance(300) ? 800'000 : 0;
+        slow_copies_ = rng_.chance(300);
+        late_verdicts_ = std::all_of(mirrors_.begin(), mirrors_.end(), [](const Mirror& m) { return m.channel_permille == 1000; }) && rng_.chance(500);
         for (NodeId id = 1; id <= n; ++id) {
             auto node = std::make_unique<Node>();
             node->id = id;
@@ -380,7 +386,7 @@ class World final : public KernelHost {
             LogBox& box = node.logs[i];
             Mirror& m = mirrors_[i];
             if (box.copier.running && m.copying[box.copier.current] == node.id) {
-                if (rng_.chance(500)) copy_region_now(node.id, m, box.copier);
+                if (box.copier.writing && rng_.chance(500)) land_piece(node.id, m, box.copier);
                 m.copying[box.copier.current] = 0;
             }
             box.copier = {};
@@ -412,7 +418,8 @@ class World final : public KernelHost {
         Inbox& box = quorum ? node.quorum_inbox : node.inbox;
         if (box.scheduled || box.events.empty()) return;
         box.scheduled = true;
-        uint64_t delay = quorum ? rng_.between(10, rng_.chance(50) ? 60'000 : 3'000) : rng_.between(20, rng_.chance(20) ? 30'000 : 400);
+        uint64_t delay = quorum ? late_verdicts_ && rng_.chance(300) ? rng_.between(60'000, 3'000'000) : rng_.between(10, rng_.chance(50) ? 60'000 : 3'000)
+                                : rng_.between(20, rng_.chance(20) ? 30'000 : 400);
         after(delay, daemon_guard(node, [this, id = node.id, quorum] {
                   Node& me = *nodes_[id];
                   Inbox& b = quorum ? me.quorum_inbox : me.inbox;
@@ -736,6 +743,10 @@ class World final : public KernelHost {
         next_copy(node, o.uuid);
     }
     void act(Node&, out::CopyRate&) {}
+    void act(Node& node, out::CopyUntil& o) {
+        node.logs[mirror_index(o.uuid)].copier.until = o.until;
+        next_copy(node, o.uuid);
+    }
     void act(Node& node, out::CopyFirst& o) {
         Copier& c = node.logs[mirror_index(o.uuid)].copier;
         if (c.left.contains(o.region)) c.first.push_back(o.region);
@@ -750,15 +761,15 @@ class World final : public KernelHost {
             after(10, daemon_guard(node, [this, id = node.id, uuid = o.uuid] { feed(*nodes_[id], ev::CopyIdle{uuid}); }));
         }
     }
-    void copy_region_now(NodeId id, Mirror& m, const Copier& c) {
-        for (uint32_t b = c.current * kBlocksPerRegion; b < (c.current + 1) * kBlocksPerRegion; ++b)
-            for (size_t leg = 0; leg < m.legs.size(); ++leg)
-                if (leg != c.from && c.to >> leg & 1 && m.path(id, leg)) m.legs[leg][b] = m.legs[c.from][b];
+    // Of a daemon that goes: what it was writing has landed.
+    void land_piece(NodeId id, Mirror& m, const Copier& c) {
+        for (size_t leg = 0; leg < m.legs.size(); ++leg)
+            if (leg != c.from && c.to >> leg & 1 && m.path(id, leg)) m.legs[leg][c.block] = c.value;
     }
     void next_copy(Node& node, const std::string& uuid) {
         size_t index = mirror_index(uuid);
         Copier& c = node.logs[index].copier;
-        if (c.running || c.pausing || c.left.empty()) return;
+        if (c.running || c.pausing || c.left.empty() || now_ / 1000 >= c.until) return;
         Region r = c.left.ranges(1).front().start;
         while (!c.first.empty()) {
             Region f = c.first.front();
@@ -773,41 +784,74 @@ class World final : public KernelHost {
         c.left.remove(r);
         Mirror& m = mirrors_[index];
         if (!m.writing[r].empty()) fail(fmt::format("I2: node {} copies region {} of {} while node {} writes it", node.id, r, uuid, *m.writing[r].begin()));
-        if (m.copying[r]) fail(fmt::format("I2: nodes {} and {} both copy region {}", node.id, m.copying[r], r));
+        if (NodeId other = who_copies(index, r)) fail(fmt::format("I2: nodes {} and {} both copy region {}", node.id, other, r));
         m.copying[r] = node.id;
         if (opt_.trace) trace(fmt::format("node {} copies {} region {}", node.id, m.uuid, r));
-        const size_t from = c.from;
-        const uint32_t to = c.to;
-        const std::vector<uint64_t>& source = m.legs[from];
-        std::vector<uint64_t> content(source.begin() + r * kBlocksPerRegion, source.begin() + (r + 1) * kBlocksPerRegion);
-        after(rng_.between(300, 6'000), daemon_guard(node, [this, id = node.id, uuid, index, r, content, from, to] {
-                  Node& me = *nodes_[id];
-                  Copier& cc = me.logs[index].copier;
-                  Mirror& mm = mirrors_[index];
-                  if (!mm.writing[r].empty()) fail(fmt::format("I2: region {} was written by node {} while node {} copied it", r, *mm.writing[r].begin(), id));
-                  mm.copying[r] = 0;
-                  int failed_leg = mm.path(id, from) ? -1 : static_cast<int>(from);
-                  for (size_t leg = 0; leg < mm.legs.size() && failed_leg < 0; ++leg) {
-                      if (leg == from || !(to >> leg & 1)) continue;
-                      if (mm.path(id, leg)) std::copy(content.begin(), content.end(), mm.legs[leg].begin() + r * kBlocksPerRegion);
-                      else failed_leg = static_cast<int>(leg);
-                  }
-                  cc.running = false;
-                  bool cancelled = std::exchange(cc.cancel, false);
-                  bool failed = failed_leg >= 0 || (copy_errors_ && now_ < chaos_until_ && rng_.chance(10));
-                  ev::Copied done{uuid, {}, {}, {}, failed_leg};
-                  (failed ? done.failed : done.done).push_back({r, 1});
-                  if (failed) done.error = "Input/output error";
-                  feed(me, done);
-                  if (!me.daemon) return;
-                  if (cancelled) feed(me, ev::CopyIdle{uuid});
-                  Copier& next = me.logs[index].copier;
-                  next.pausing = copy_pause_us_ > 0;
-                  if (!next.pausing) return next_copy(me, uuid);
-                  after(rng_.below(copy_pause_us_), daemon_guard(me, [this, id, uuid, index] {
-                            nodes_[id]->logs[index].copier.pausing = false;
-                            next_copy(*nodes_[id], uuid);
-                        }));
+        copy_piece(node, index, r * kBlocksPerRegion);
+    }
+    // Who may still write the region: whoever copies it, until it hears that it must not or its time is over.
+    NodeId who_copies(size_t index, Region r) {
+        const NodeId id = mirrors_[index].copying[r];
+        return id && may_copy(nodes_[id]->logs[index].copier) ? id : 0;
+    }
+    bool may_copy(const Copier& c) const {
+        return c.writing || (!c.cancel && now_ / 1000 < c.until) || opt_.planted == Planted::copy_without_lease;
+    }
+    // Reads a block, which may take as long as a path needs to be given up, and writes it if that is still allowed.
+    void copy_piece(Node& node, size_t index, uint32_t block) {
+        const uint64_t value = mirrors_[index].legs[node.logs[index].copier.from][block];
+        const bool slow = slow_copies_ && now_ < chaos_until_ && rng_.chance(20);
+        after(slow ? 1'500'000 : rng_.between(100, 2'500), daemon_guard(node, [this, id = node.id, index, block, value] {
+                  Copier& c = nodes_[id]->logs[index].copier;
+                  if (!may_copy(c)) return end_copy(*nodes_[id], index, false, -1);
+                  c.writing = true;
+                  c.block = block;
+                  c.value = value;
+                  after(rng_.between(50, 500), daemon_guard(*nodes_[id], [this, id, index] { copy_landed(*nodes_[id], index); }));
+              }));
+    }
+    void copy_landed(Node& node, size_t index) {
+        Mirror& m = mirrors_[index];
+        Copier& c = node.logs[index].copier;
+        const Region r = c.current;
+        if (!m.writing[r].empty()) fail(fmt::format("I2: region {} was written by node {} while node {} copied it", r, *m.writing[r].begin(), node.id));
+        c.writing = false;
+        int failed_leg = m.path(node.id, c.from) ? -1 : static_cast<int>(c.from);
+        for (size_t leg = 0; leg < m.legs.size() && failed_leg < 0; ++leg) {
+            if (leg == c.from || !(c.to >> leg & 1)) continue;
+            if (m.path(node.id, leg)) m.legs[leg][c.block] = c.value;
+            else failed_leg = static_cast<int>(leg);
+        }
+        if (failed_leg >= 0) end_copy(node, index, true, failed_leg);
+        else if ((c.block + 1) % kBlocksPerRegion == 0) end_copy(node, index, true, -1);
+        else copy_piece(node, index, c.block + 1);
+    }
+    // whole: it was copied, or has failed; else its time was over, and it is begun anew when there is more.
+    void end_copy(Node& node, size_t index, bool whole, int failed_leg) {
+        Mirror& m = mirrors_[index];
+        Copier& c = node.logs[index].copier;
+        const Region r = c.current;
+        const NodeId id = node.id;
+        if (m.copying[r] == id) m.copying[r] = 0;
+        c.running = false;
+        const bool cancelled = std::exchange(c.cancel, false);
+        if (whole) {
+            const bool failed = failed_leg >= 0 || (copy_errors_ && now_ < chaos_until_ && rng_.chance(10));
+            ev::Copied done{m.uuid, {}, {}, {}, failed_leg};
+            (failed ? done.failed : done.done).push_back({r, 1});
+            if (failed) done.error = "Input/output error";
+            feed(node, done);
+        } else if (!cancelled) {
+            c.left.add(Range{r, 1});
+        }
+        if (!node.daemon) return;
+        if (cancelled) feed(node, ev::CopyIdle{m.uuid});
+        Copier& next = node.logs[index].copier;
+        next.pausing = copy_pause_us_ > 0;
+        if (!next.pausing) return next_copy(node, m.uuid);
+        after(rng_.below(copy_pause_us_), daemon_guard(node, [this, id, index] {
+                  nodes_[id]->logs[index].copier.pausing = false;
+                  next_copy(*nodes_[id], mirrors_[index].uuid);
               }));
     }
     void act(Node& node, out::Drain& o) {
@@ -884,7 +928,7 @@ class World final : public KernelHost {
         // A write lease needs no daemon to end.
         if (node.minority_since && now_ - node.minority_since > kDeadWaitMs * 1000 && dynamic_cast<ChannelMirror*>(node.logs[index].kernel.get()))
             fail(fmt::format("I4: node {} writes in a ring without quorum", id));
-        if (m.copying[region]) fail(fmt::format("I2: node {} writes region {} of {} while node {} copies it", id, region, m.uuid, m.copying[region]));
+        if (NodeId other = who_copies(index, region)) fail(fmt::format("I2: node {} writes region {} of {} while node {} copies it", id, region, m.uuid, other));
         if (opt_.trace)
             trace(fmt::format("node {} writes {} region {} block {} version {}{}", id, m.uuid, region, bio.block, bio.value,
                               fmt::format(" to legs {:#x}", legs & ((1u << m.legs.size()) - 1))));
@@ -1418,7 +1462,9 @@ class World final : public KernelHost {
     uint64_t ring_seq_ = 0, write_ids_ = 0, chaos_until_ = 0, copy_pause_us_ = 0;  // before each region that is copied, at most: as a low rate has it
     uint32_t pids_ = 100, write_permille_ = 500, depth_ = 4;
     bool leg_failure_any_ = false, odd_habits_ = false, hot_ = false, quiet_ = false, done_ = false, disk_errors_ = false, copy_errors_ = false, slow_leg_ = false;
-    bool sites_ = false;  // whole sites go, again and again
+    bool sites_ = false;          // whole sites go, again and again
+    bool slow_copies_ = false;    // one read in fifty takes as long as a path needs to be given up
+    bool late_verdicts_ = false;  // on quorum, as a quorum device gives them; a kernel without a write lease would go on until it is told
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The copier's threads: every region that it was given is reported once, however its threads meet.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <condition_variable>
@@ -70,6 +71,7 @@ struct TwoLegs {
             leg[i] = static_cast<MemoryLeg*>(legs.back().get());
         }
         copier.use_legs(std::move(legs));
+        copier.may_write_until(UINT64_MAX);
     }
     void fill(int which, size_t region, uint8_t value) { std::fill_n(bytes[which]->begin() + static_cast<ptrdiff_t>(region * kRegionBytes), kRegionBytes, value); }
     void copy_all() { copier.copy(kRegionSectors, uint64_t{kRegions} * kRegionSectors, {{0, kRegions}}); }
@@ -102,6 +104,7 @@ TEST(Copier, ReportsEveryRegionOnce) {
             changed.notify_all();
         },
         [] {});
+    copier.may_write_until(UINT64_MAX);
     for (int round = 0; round < 150; ++round) {
         CopyLegs legs;
         for (const auto& bytes : {from, to}) legs.push_back(std::make_unique<MemoryLeg>(bytes, std::chrono::microseconds(random() % 1500)));
@@ -205,10 +208,159 @@ TEST(Copier, LegsThatWereClosedAreAnError) {
             changed.notify_all();
         },
         [] {});
+    copier.may_write_until(UINT64_MAX);
     copier.copy(8, 64, {{0, 1}});
     std::unique_lock lock(mutex);
     ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(30), [&] { return !error.empty(); }));
     EXPECT_EQ(error, "the legs are not open");
+}
+
+// A leg in a file. The test can hold reads, and hears of each write before it happens.
+struct Gate {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool hold_reads = false;
+    unsigned reading = 0, writes = 0, after_stop = 0;
+    bool stopped = false;
+    size_t longest = 0;
+};
+struct FileLeg final : CopyLeg {
+    std::shared_ptr<FILE> file{std::tmpfile(), [](FILE* f) {
+                                   if (f) std::fclose(f);
+                               }};
+    Gate& gate;
+    explicit FileLeg(Gate& g, size_t bytes, uint8_t content) : gate(g) {
+        std::vector<uint8_t> all(bytes, content);
+        EXPECT_EQ(::pwrite(fd(), all.data(), bytes, 0), static_cast<ssize_t>(bytes));
+    }
+    int fd() const { return ::fileno(file.get()); }
+    int read(uint8_t* to, size_t length, uint64_t offset) override {
+        const ssize_t n = ::pread(fd(), to, length, static_cast<off_t>(offset));
+        std::unique_lock lock(gate.mutex);
+        ++gate.reading;
+        gate.changed.notify_all();
+        gate.changed.wait(lock, [this] { return !gate.hold_reads; });
+        --gate.reading;
+        return n == static_cast<ssize_t>(length) ? 0 : -EIO;
+    }
+    int write(const uint8_t* from, size_t length, uint64_t offset) override {
+        {
+            std::lock_guard lock(gate.mutex);
+            ++gate.writes;
+            gate.after_stop += gate.stopped;
+            gate.longest = std::max(gate.longest, length);
+            gate.changed.notify_all();
+        }
+        return ::pwrite(fd(), from, length, static_cast<off_t>(offset)) == static_cast<ssize_t>(length) ? 0 : -EIO;
+    }
+    int flush() override { return ::fdatasync(fd()) ? -errno : 0; }
+    std::string name() const override { return "file"; }
+};
+struct TwoFiles {
+    static constexpr uint32_t kSectors = 32768;  // one region, as large as the mirror
+    Gate gate;
+    FileLeg* leg[2];
+    RangeSet done;
+    bool failed = false;
+    unsigned idle = 0;
+    Copier copier{[this](const Copier::Report& r) {
+                      std::lock_guard lock(gate.mutex);
+                      done.add(r.done);
+                      failed = failed || !r.failed.empty();
+                      gate.changed.notify_all();
+                  },
+                  [this] {
+                      std::lock_guard lock(gate.mutex);
+                      ++idle;
+                      gate.changed.notify_all();
+                  }};
+    TwoFiles() {
+        CopyLegs legs;
+        for (int i : {0, 1}) {
+            legs.push_back(std::make_unique<FileLeg>(gate, size_t{kSectors} * 512, i == 0 ? 7 : 8));
+            leg[i] = static_cast<FileLeg*>(legs.back().get());
+        }
+        copier.use_legs(std::move(legs));
+    }
+    void begin() { copier.copy(kSectors, kSectors, {{0, 1}}); }
+    void hold(bool on) {
+        std::lock_guard lock(gate.mutex);
+        gate.hold_reads = on;
+        gate.changed.notify_all();
+    }
+    void stop() {
+        std::lock_guard lock(gate.mutex);
+        gate.stopped = true;
+    }
+    template <class F>
+    bool comes(F what) {
+        std::unique_lock lock(gate.mutex);
+        return gate.changed.wait_for(lock, std::chrono::seconds(30), what);
+    }
+    int content(int which, size_t at) const {
+        uint8_t byte = 0;
+        return ::pread(leg[which]->fd(), &byte, 1, static_cast<off_t>(at)) == 1 ? byte : -1;
+    }
+};
+
+TEST(Copier, ACancelIsHeededWithinARegion) {
+    TwoFiles two;
+    two.copier.may_write_until(UINT64_MAX);
+    two.hold(true);
+    two.begin();
+    ASSERT_TRUE(two.comes([&] { return two.gate.reading == 1; }));
+    two.stop();
+    two.copier.cancel();
+    two.hold(false);
+    ASSERT_TRUE(two.comes([&] { return two.idle == 1; }));
+    EXPECT_EQ(two.gate.writes, 0u);
+    EXPECT_TRUE(two.done.empty());
+    EXPECT_FALSE(two.failed);
+    EXPECT_EQ(two.content(1, 0), 8);
+}
+
+TEST(Copier, WritesNoMoreThanAMebibyteAtOnce) {
+    TwoFiles two;
+    two.copier.may_write_until(UINT64_MAX);
+    two.begin();
+    ASSERT_TRUE(two.comes([&] { return two.done.contains(0); }));
+    EXPECT_EQ(two.gate.longest, size_t{1} << 20);
+    EXPECT_EQ(two.content(1, size_t{TwoFiles::kSectors} * 512 - 1), 7);
+}
+
+TEST(Copier, NothingIsWrittenBeforeItIsAllowed) {
+    TwoFiles two;
+    two.begin();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    EXPECT_EQ(two.gate.writes, 0u);
+    two.copier.may_write_until(UINT64_MAX);
+    ASSERT_TRUE(two.comes([&] { return two.done.contains(0); }));
+}
+
+// A daemon that hangs, or that was stopped between a read and its write. The time is over while the read lasts; nobody cancels.
+TEST(Copier, WhatWasReadBeforeItsTimeWasOverIsReadAgainAndNotWritten) {
+    TwoFiles two;
+    two.hold(true);
+    two.copier.may_write_until(boot_clock_ms() + 100000);
+    two.begin();
+    ASSERT_TRUE(two.comes([&] { return two.gate.reading == 1; }));
+    two.copier.may_write_until(boot_clock_ms());
+    two.stop();
+    two.hold(false);
+    ASSERT_TRUE(two.comes([&] { return two.gate.reading == 0; }));
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    {
+        std::lock_guard lock(two.gate.mutex);
+        EXPECT_EQ(two.gate.writes, 0u);
+        two.gate.stopped = false;
+    }
+    const uint8_t newer = 9;
+    ASSERT_EQ(::pwrite(two.leg[0]->fd(), &newer, 1, 0), 1);
+    two.copier.may_write_until(UINT64_MAX);
+    ASSERT_TRUE(two.comes([&] { return two.done.contains(0); }));
+    EXPECT_EQ(two.content(1, 0), 9);
+    EXPECT_EQ(two.content(1, 1), 7);
+    EXPECT_FALSE(two.failed);
 }
 
 }  // namespace
