@@ -30,6 +30,7 @@ struct AgreedLegs {
     uint8_t count = 0;  // 0: not known
     uint8_t primary = 0;
     uint16_t away = 0;  // bits: these have missed writes
+    bool operator==(const AgreedLegs&) const = default;
     template <class A>
     void fields(A& a) {
         a(epoch), a(count), a(primary), a(away);

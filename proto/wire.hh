@@ -17,10 +17,12 @@
 namespace proto::wire {
 
 inline constexpr uint32_t kMagic = 0x676f6c63;  // "clog"
-inline constexpr uint16_t kVersion = 2;
+inline constexpr uint16_t kVersion = 3;
 inline constexpr uint16_t kRepairSince = 2;  // version that knows Repair,
 inline constexpr uint16_t kUnseenSince = 2;  // and LegVote::unseen,
 inline constexpr uint16_t kTurnsSince = 2;   // and lets nobody switch an array while a lost node may, nor forgets a newer wish with a turn
+inline constexpr uint16_t kApartSince = 3;   // and DeadMarks::epoch and leg_epoch,
+inline constexpr uint16_t kSlotsSince = 3;   // and that the number of slots is part of the state
 inline constexpr uint16_t kReadableBy = 1;
 inline constexpr uint32_t kChunkBytes = 48 << 10;    // of a state transfer; leaves room for the frame below kMaxMessageBytes
 inline constexpr uint32_t kRangesPerMessage = 2000;  // of each list: four lists of 8-byte ranges fit into a message
@@ -80,12 +82,14 @@ struct Hello {
     uint64_t boot = 0;          // names the node's boot; 0: not known
     uint8_t losses = 1;         // memberships in which it has seen somebody go since its last settled view
     uint32_t dead_wait_ms = 0;  // how long it waits for a lost node to stop; 0: not known
+    uint8_t halves = 0;         // its Corosync lets half of the votes have quorum
     template <class A>
     void fields(A& a) {
         a(version), a(incarnation), a(part), a(parts), a(logs);
         later_field(a, boot);
         later_field(a, losses);
         later_field(a, dead_wait_ms);
+        later_field(a, halves);
     }
 };
 
@@ -144,9 +148,13 @@ struct DeadMarks {
     uint8_t absent = 0;   // the node is up without its daemon: its marks are busy, not unsynced
     uint8_t trusted = 1;  // 0: the slot could not be read; everything may differ
     std::vector<Range> marks;
+    uint64_t epoch = 0;      // of its slot: it may have gone on out of sight, in a half of its own
+    uint32_t leg_epoch = 0;  // if it says something else of the legs than the sender knows; 0: it does not
     template <class A>
     void fields(A& a) {
         a(node), a(final), a(absent), a(trusted), a(marks);
+        later_field(a, epoch);
+        later_field(a, leg_epoch);
     }
 };
 struct LegFailed {  // a write failed on a leg of the sender in these regions

@@ -3,7 +3,7 @@
 # Installs the Debian packages that a target needs, once. Groups: build, check, lint, lab, bench, modules, debug. Leaves the system's initramfs alone.
 # What would look at this host's own disks is unpacked for the lab's machines alone ($CLOGD_BUILD/lab/guest).
 set -euo pipefail
-build=(g++ cmake ninja-build pkg-config libboost-dev libqb-dev libcorosync-common-dev libcpg-dev libcmap-dev libquorum-dev libdevmapper-dev libsystemd-dev
+build=(g++ cmake ninja-build pkg-config libboost-dev libqb-dev libcorosync-common-dev libcpg-dev libcmap-dev libquorum-dev libvotequorum-dev libdevmapper-dev libsystemd-dev
   libcli11-dev nlohmann-json3-dev libfmt-dev libgtest-dev libgmock-dev librapidcheck-dev)
 check=(dkms clang clang-format clang-tidy libclang-rt-14-dev shellcheck python3-minimal)
 lint=(coccinelle)

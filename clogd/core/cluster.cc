@@ -215,6 +215,7 @@ void Cluster::on(const ev::Ring& e) {
     std::set<NodeId> machines(e.nodes.begin(), e.nodes.end());
     if (!std::includes(machines.begin(), machines.end(), machines_.begin(), machines_.end())) last_loss_ = std::max<TimeMs>(now_, 1), ++machine_losses_;
     machines_ = std::move(machines);
+    forget_fenced();
     judged_or_not();
     view_broke();
     say_hello();
@@ -224,6 +225,7 @@ void Cluster::on(const ev::Quorum& e) {
     bool was = quorate();
     quorum_ring_ = {e.ring_seq, e.ring_rep};
     quorate_ = e.quorate || config_.planted == Planted::ignore_quorum;
+    halves_ = e.halves;
     judged_or_not();
     // I4: a verdict "yes" counts for the ring that it was given for; a "no" counts at once, whichever ring it means.
     if (!quorate_) {
@@ -250,6 +252,7 @@ void Cluster::on(const ev::Disconnected&) {
     connected_ = false;
     members_.clear();
     machines_.clear();
+    fenced_.clear();
     ring_ = {};
     quorum_ring_ = {};
     unjudged_since_ = 0;
@@ -264,6 +267,7 @@ void Cluster::on(const ev::Disconnected&) {
 
 void Cluster::say_hello() {
     if (greeted_ || !scanned_ || !quorate() || !members_.contains(config_.self)) return;
+    if (halves_ && !nodelist_) return;  // for whom it may have to wait is not known yet
     greeted_ = true;
     unsettled_since_ = now_;
     std::vector<wire::LogStanding> all;
@@ -284,6 +288,7 @@ void Cluster::say_hello() {
         h.incarnation = config_.incarnation;
         h.boot = config_.boot;
         h.dead_wait_ms = static_cast<uint32_t>(config_.dead_wait_ms);
+        h.halves = halves_;
         h.losses = static_cast<uint8_t>(std::min(std::max(losses_, machine_losses_), 255u));
         h.part = part;
         h.parts = parts;
@@ -297,7 +302,7 @@ void Cluster::say_hello() {
 void Cluster::hello(NodeId sender, const wire::Hello& h) {
     if (h.parts == 0 || !members_.contains(sender)) return;
     Greeting& g = greetings_[sender];
-    if (h.part == 0) g = {{}, h.parts, h.version, h.boot, h.losses, h.dead_wait_ms};
+    if (h.part == 0) g = {{}, h.parts, h.version, h.boot, h.losses, h.dead_wait_ms, h.halves != 0};
     if (g.parts_left == 0) return;
     g.logs.insert(g.logs.end(), h.logs.begin(), h.logs.end());
     --g.parts_left;
@@ -333,7 +338,9 @@ bool Cluster::node_lists_log(NodeId node, const std::string& uuid) const {
 void Cluster::compare_waits() {
     longest_wait_before_ = std::exchange(longest_wait_, config_.dead_wait_ms);
     shortest_wait_ = config_.dead_wait_ms;
+    halves_said_ = false;
     for (const auto& [node, g] : greetings_) {
+        halves_said_ = halves_said_ || g.halves;
         if (!g.dead_wait_ms) continue;
         longest_wait_ = std::max(longest_wait_, g.dead_wait_ms);
         shortest_wait_ = std::min(shortest_wait_, g.dead_wait_ms);
@@ -355,7 +362,6 @@ void Cluster::settle() {
         for (const wire::LogStanding& s : g.logs) {
             Entry& e = directory_[s.uuid];
             e.standings[node] = s;
-            if (s.standing == wire::Standing::alone) e.alone = node;
         }
     }
     for (auto& [uuid, e] : directory_) {
@@ -379,6 +385,15 @@ void Cluster::settle() {
         }
         for (auto& [node, s] : e.standings)
             if (s.standing == wire::Standing::active && !view.authority.contains(node)) s.standing = wire::Standing::frozen;
+        // Two halves that meet may each have one that forms the state: who came furthest goes on, and nobody while one is active.
+        const wire::LogStanding* furthest = nullptr;
+        for (const auto& [node, s] : e.standings) {
+            if (s.standing != wire::Standing::alone || !view.authority.empty()) continue;
+            if (!furthest || std::pair(s.epoch, s.applied) > std::pair(furthest->epoch, furthest->applied)) furthest = &s, e.alone = node;
+        }
+        for (auto& [node, s] : e.standings)
+            if (s.standing == wire::Standing::alone && node != e.alone) s.standing = wire::Standing::joining;
+        view.alone = e.alone;
         if (Log* log = find(uuid)) log->settle(view);
     }
     // A log that this node has begun to use since it said Hello.
@@ -412,6 +427,7 @@ void Cluster::transmit() {
     while (!queue_.empty()) {
         wire::Message m = std::move(queue_.front());
         queue_.pop_front();
+        if (std::holds_alternative<wire::Hello>(m.body)) continue;  // not to be sent any more
         m.view = view_;
         emit(out::Send{wire::encode(m)});
         ++counters_.sent;
@@ -460,6 +476,7 @@ void Cluster::deliver_log(NodeId sender, const wire::Message& m, uint32_t crc) {
     if (const auto* f = std::get_if<wire::Fenced>(&m.body); f && m.uuid.empty()) {
         directory_.erase(m.uuid);
         note(Level::notice, fmt::format("node {} is reported as fenced: what it had marked is copied at once", f->node));
+        if (!machines_.contains(f->node)) fenced_.insert(f->node);
         for (auto& [uuid, l] : logs_) l->apply(sender, m.body, crc);
         return;
     }
@@ -540,6 +557,25 @@ void Cluster::release_queue(const std::string& uuid, Entry& e, uint32_t crc) {
         if (node == config_.self) log->attach_delivered(node, attach);
         else log->apply(node, attach, crc);
     }
+}
+
+void Cluster::on(const ev::Nodelist& e) {
+    nodelist_.emplace(e.nodes.begin(), e.nodes.end());
+    say_hello();
+    try_settle();
+}
+
+const std::set<NodeId>& Cluster::nodelist() const {
+    static const std::set<NodeId> none;
+    return nodelist_ ? *nodelist_ : none;
+}
+
+// Who is in sight again may be lost again: what was said of it does not count for that.
+void Cluster::forget_fenced() {
+    std::erase_if(fenced_, [&](NodeId node) { return machines_.contains(node); });
+    for (auto* messages : {&queue_, &inflight_})
+        for (wire::Message& m : *messages)
+            if (const auto* f = std::get_if<wire::Fenced>(&m.body); f && machines_.contains(f->node)) m.body = wire::Hello{};
 }
 
 void Cluster::on(const ev::FencedNode& e) { queue_.push_back({{}, {}, wire::Fenced{e.node}}); }

@@ -41,6 +41,7 @@ class Cluster final : private LogHost {
     const std::set<NodeId>& machines() const { return machines_; }
     const Counters& counters() const { return counters_; }
     uint64_t views() const { return views_; }
+    bool halves() const override { return (halves_ || halves_said_) && config_.planted != Planted::halves_by_time; }
     const std::map<std::string, std::string>& unserved() const { return unserved_; }
 
   private:
@@ -61,6 +62,7 @@ class Cluster final : private LogHost {
         uint64_t boot = 0;
         uint8_t losses = 0;
         TimeMs dead_wait_ms = 0;  // 0: not known
+        bool halves = false;
     };
 
     // LogHost
@@ -75,6 +77,9 @@ class Cluster final : private LogHost {
     TimeMs last_loss() const override { return last_loss_; }
     TimeMs longest_wait() const override { return std::max(longest_wait_, longest_wait_before_); }
     TimeMs shortest_wait() const override { return shortest_wait_; }
+    bool has_stopped(TimeMs since) const override { return !halves() && now_ >= since + longest_wait(); }
+    bool fenced(NodeId node) const override { return fenced_.contains(node); }
+    const std::set<NodeId>& nodelist() const override;
 
     void on(const ev::Call& e);
     void on(const ev::Deliver& e);
@@ -85,6 +90,7 @@ class Cluster final : private LogHost {
     void on(const ev::FoundLive& e);
     void on(const ev::ScanDone& e);
     void on(const ev::FencedNode& e);
+    void on(const ev::Nodelist& e);
     void on(const ev::Tick& e);
     template <class T>
     void to_log(const T& e, void (Log::*handler)(const T&)) {
@@ -98,6 +104,7 @@ class Cluster final : private LogHost {
     void try_settle();
     void settle();
     void compare_waits();
+    void forget_fenced();
     void judged_or_not();
     void transmit();
     void deliver_log(NodeId sender, const proto::wire::Message& m, uint32_t crc);
@@ -115,6 +122,9 @@ class Cluster final : private LogHost {
     std::set<NodeId> machines_;
     RingId ring_, quorum_ring_;
     bool quorate_ = false;
+    bool halves_ = false, halves_said_ = false;  // by this node's Corosync; by another member's
+    std::optional<std::set<NodeId>> nodelist_;
+    std::set<NodeId> fenced_;  // of the nodes out of sight: reported as such
     proto::wire::ViewId view_;
     bool settled_ = false, greeted_ = false;
     bool overtaken_ = false;     // messages of this view were delivered that this node did not take part in

@@ -42,6 +42,10 @@ struct Quorum {
     uint64_t ring_seq = 0;
     NodeId ring_rep = 0;
     bool quorate = false;
+    bool halves = false;  // half of the votes are enough: those who are out of sight may have quorum, too
+};
+struct Nodelist {  // every node that Corosync is configured with
+    std::vector<NodeId> nodes;
 };
 struct Disconnected {};  // Corosync is gone; Membership and Ring follow when it is back
 struct FoundLive {       // at start: the kernel already runs a mirror with this log
@@ -138,7 +142,7 @@ struct FencedNode {
 
 using Event = std::variant<ev::Call, ev::Deliver, ev::Membership, ev::Ring, ev::Quorum, ev::Disconnected, ev::FoundLive, ev::ScanDone, ev::DiskOpened, ev::DiskDone,
                            ev::LegsFlushed, ev::Legs, ev::Copied, ev::CopyIdle, ev::Drained, ev::Tick, ev::FencedNode, ev::Regions, ev::KernelLegs, ev::Probed, ev::Rate,
-                           ev::Foreground, ev::Groups, ev::Switched, ev::Repair>;
+                           ev::Foreground, ev::Groups, ev::Switched, ev::Repair, ev::Nodelist>;
 
 namespace out {
 struct Send {
@@ -259,6 +263,7 @@ enum class Planted : uint8_t {
     switch_at_wish,          // an array is switched because one node wants it
     seen_primary_goes,       // the primary is given up though somebody has read what only it has
     copy_without_lease,      // whoever copies goes on when its lease has run out, or it is told to stop
+    halves_by_time,          // both halves of a cluster take the other for stopped after a while
     count_
 };
 

@@ -331,6 +331,10 @@ void Log::disk_done(const ev::DiskDone& e) {
             bool wrote = content.present && content.header.epoch >= member->second.join_epoch;
             d.trusted = e.ok && (content.trusted || (content.present && !wrote));
             if (d.trusted && wrote) marks = content.marks;
+            if (content.present && host_.version() >= wire::kApartSince) {
+                d.epoch = content.header.epoch;
+                if (content.header.legs != agreed_legs()) d.leg_epoch = content.header.legs.epoch;
+            }
             if (!d.trusted)
                 note(Level::error,
                      fmt::format("log device {}: the slot of node {} {}; every region will be copied", device_, node, e.ok ? "is damaged" : "cannot be read (" + e.error + ")"));
@@ -492,6 +496,10 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
             channel_.lost_told.clear();   // said in an earlier standing, and perhaps not heard
             channel_.told_close.clear();  // what the kernel cleared meanwhile may count as in use again
             speak_again();
+            if (!apart_.empty()) {
+                apart_.coarsen(wire::kRangesPerMessage);
+                host_.send(uuid_, wire::LegFailed{std::exchange(apart_, {}).ranges(), 1});
+            }
             if (suspended_) host_.emit(out::Resume{uuid_});
             if (!uncertain_.empty()) drain_after_ = host_.now() + 2000;
             my_busy_ = from->busy;
@@ -592,7 +600,8 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
         if (from->status == Member::active) from->status = Member::demoted;
         membership_changed();
     } else if (const auto* fenced = std::get_if<wire::Fenced>(&body)) {
-        if (auto it = state_.members.find(fenced->node); it != state_.members.end() && it->second.status != Member::active) it->second.no_grace = 1;
+        auto it = state_.members.find(fenced->node);
+        if (it != state_.members.end() && (it->second.status == Member::lost || it->second.status == Member::lost_unread)) it->second.no_grace = 1;
     } else if (const auto* suspect = std::get_if<wire::LegSuspect>(&body)) {
         apply_legs(sender, *from, *suspect);
     } else if (const auto* vote = std::get_if<wire::LegVote>(&body)) {
@@ -677,7 +686,7 @@ void Log::apply_attach(NodeId node, const wire::Attach& a) {
         for (const auto& [other, m] : state_.members) taken.insert(m.slot);
         uint16_t slot = 0;
         while (taken.contains(slot)) ++slot;
-        uint32_t limit = params_.has_disk ? layout_.slots : proto::kMaxNodes;
+        uint32_t limit = params_.has_disk ? slots() : proto::kMaxNodes;
         if (slot >= limit) {
             refuse(fmt::format("the log has room for {} nodes and all are taken{}", limit, params_.has_disk ? ": use a larger log device" : ""));
             return;
@@ -752,15 +761,32 @@ void Log::apply_dead(const wire::DeadMarks& d) {
     if (m.status == Member::lost_unread) counters_.dead_known_ms = host_.now() - host_.last_loss();
     if (!fresh.empty()) unsync(fresh, false);
     if (phase_ == Phase::active && state_.coordinator() == host_.config().self)
-        note(Level::notice, fmt::format("node {} is gone with {} region(s) marked{}", d.node, marks.count(), d.final ? "" : "; they are copied when it cannot write any more"));
-    if (d.final) remove_member(d.node);
-    else m.status = Member::lost;
+        note(Level::notice,
+             fmt::format("node {} is gone with {} region(s) marked{}", d.node, marks.count(),
+                         d.final          ? ""
+                         : host_.halves() ? fmt::format("; half of the votes have quorum here, so they are copied when it is reported as fenced: clogctl fenced {}", d.node)
+                                          : "; they are copied when it cannot write any more"));
+    if (!d.final) {
+        m.status = Member::lost;
+        return;
+    }
+    // What is written from now on is newer than all that it wrote in a half of its own.
+    state_.epoch = std::max(state_.epoch, d.epoch);
+    if (state_.legs.count && d.leg_epoch && d.leg_epoch >= state_.legs.epoch) {
+        state_.legs.epoch = d.leg_epoch;
+        raise_leg_epoch();
+    }
+    remove_member(d.node);
 }
 
 // Every replica does this at the same point of the order.
 void Log::apply_settle(const Settle& view) {
     ++state_.applied;
     state_.chain = state_.chain * 0x100000001b3ull + view.processes.size() + state_.applied;
+    // Two halves that have seen nothing but the loss of each other must not take their states for the same.
+    if (host_.version() >= wire::kApartSince)
+        for (NodeId node : view.processes) state_.chain = (state_.chain ^ node) * 0x100000001b3ull;
+    if (host_.version() < wire::kSlotsSince) state_.slots = 0;
     std::vector<NodeId> nodes;
     for (const auto& [node, m] : state_.members) nodes.push_back(node);
     const bool in_one_moment = view.losses <= 1 && !state_.primary_has_alone();
@@ -793,8 +819,12 @@ void Log::settle(const Settle& view) {
     switch (phase_) {
         case Phase::detached:
         case Phase::opening:
-        case Phase::forming:
         case Phase::folding: break;
+        case Phase::forming:
+            if (view.alone == host_.config().self) break;
+            restart_attach("another node has formed the state, or does");
+            send_attach();
+            break;
         case Phase::waiting:
             if (log_failed_ && params_.has_disk) break;  // tick() tries again
             send_attach();
@@ -809,9 +839,9 @@ void Log::settle(const Settle& view) {
             break;
         case Phase::writing:
         case Phase::ready:
-            if (former_) {
+            if (former_ && view.alone == host_.config().self) {
                 if (phase_ == Phase::ready) host_.send(uuid_, wire::Ready{});
-            } else if (!view.authority.empty() && view.applied == state_.applied && view.chain == state_.chain) {
+            } else if (!former_ && !view.authority.empty() && view.applied == state_.applied && view.chain == state_.chain) {
                 apply_settle(view);
                 if (phase_ == Phase::ready) host_.send(uuid_, wire::Ready{});
             } else {
@@ -831,6 +861,7 @@ void Log::settle(const Settle& view) {
                 }
                 if (phase_ == Phase::leaving) host_.send(uuid_, wire::Detach{});
             } else if (phase_ == Phase::active) {
+                if (host_.halves()) apart_.add(state_.raw), apart_.add(state_.torn), apart_.add(state_.missed);
                 restart_attach("the other nodes went on without it");
                 send_attach();
             } else {
@@ -902,7 +933,7 @@ void Log::read_lost() {
         bool first = m.status == Member::lost_unread || m.status == Member::absent_unread;
         // A coordinator that came later counts from when it learnt of the loss.
         lost_at_.try_emplace(node, host_.now());
-        bool again = m.status == Member::lost && (m.no_grace || cfg.planted == Planted::no_grace || host_.now() >= lost_at_[node] + host_.longest_wait());
+        bool again = m.status == Member::lost && (m.no_grace || cfg.planted == Planted::no_grace || host_.has_stopped(lost_at_[node]));
         if (!first && !again) continue;
         reading_dead_ = node;
         if (params_.has_disk) {
@@ -917,6 +948,19 @@ void Log::read_lost() {
         }
         return;
     }
+}
+
+std::map<NodeId, TimeMs> Log::waits_for() const {
+    std::map<NodeId, TimeMs> out;
+    if (phase_ == Phase::forming)
+        for (NodeId node : awaited_) out[node] = host_.last_loss();
+    if (!replica()) return out;
+    for (const auto& [node, m] : state_.members) {
+        if (m.status != Member::lost && m.status != Member::lost_unread) continue;
+        auto at = lost_at_.find(node);
+        out[node] = at == lost_at_.end() ? host_.now() : at->second;
+    }
+    return out;
 }
 
 bool Log::sole_member() const { return state_.members.size() == 1; }
@@ -958,7 +1002,7 @@ void Log::fold() {
             for (uint64_t r = range.start; r < range.end(); ++r) image[disk::kMirrBitsAt + r / 8] &= static_cast<uint8_t>(~(1u << (r % 8)));
     // The first sector decides what the disk is, so it is written last, in a write that changes nothing else.
     fold_page0_.assign(image.begin(), image.begin() + disk::kPageBytes);
-    const Bytes open = global_header(layout_.slots);
+    const Bytes open = global_header(slots());
     std::copy_n(open.begin(), proto::kSectorBytes, image.begin());
     write_disk(Op::fold_bits, 0, std::move(image));
 }
@@ -983,6 +1027,8 @@ void Log::forget_local() {
     wanted_.clear(), asked_want_.clear();
     cancel_copies();
     copying_.clear();
+    apart_.clear();
+    awaited_.clear();
     result_ = {};
     lease_asked_ = false;
     transfers_.clear();
@@ -1060,7 +1106,7 @@ void Log::tick() {
 void Log::pump() {
     if (phase_ == Phase::opening && disk_open_ && !own_read_ && ops_.empty() && host_.config().self != 0) read_disk(Op::read_own_header, 0, disk::kPageBytes);
     // I4: before a state is formed, whoever is out of sight must have stopped writing, the mirror and its slot.
-    if (phase_ == Phase::forming && (host_.last_loss() == 0 || host_.now() >= host_.last_loss() + host_.longest_wait())) {
+    if (phase_ == Phase::forming && others_stopped()) {
         if (!params_.has_disk) form_from_memory();
         else if (ops_.empty() && header_page_.empty()) read_disk(Op::read_header, 0, disk::kPageBytes);
     }

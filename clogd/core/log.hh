@@ -60,6 +60,12 @@ struct LogHost {
     // given a lease the shortest (I4).
     virtual TimeMs longest_wait() const = 0;
     virtual TimeMs shortest_wait() const = 0;
+    // Whoever is out of sight since then can write no more. Time tells that where the others have no quorum; where half of the votes
+    // are enough (halves), only a report that the node is fenced does.
+    virtual bool has_stopped(TimeMs since) const = 0;
+    virtual bool halves() const = 0;
+    virtual bool fenced(NodeId node) const = 0;  // out of sight, and reported as fenced since
+    virtual const std::set<NodeId>& nodelist() const = 0;
     virtual TimeMs last_loss() const = 0;  // when a node was last lost from sight
     virtual uint16_t version() const = 0;  // of messages: the oldest that a daemon in the view has
 };
@@ -77,6 +83,7 @@ struct Settle {
     std::map<NodeId, proto::wire::LogStanding> standings;  // of this log
     uint64_t applied = 0, chain = 0;                       // the authority's; nobody active: 0
     std::set<NodeId> authority;
+    NodeId alone = 0;  // forms the state, or writes the last one
     uint8_t losses = 0;  // memberships since the view before this one that lost somebody
 };
 
@@ -142,6 +149,7 @@ class Log {
     TimeMs first_held() const { return held_.empty() ? 0 : held_.front().since; }
     bool log_failed() const { return log_failed_; }
     bool by_channel() const { return channel_.on; }  // the kernel has dm-log-cluster
+    std::map<NodeId, TimeMs> waits_for() const;      // nodes out of sight that may still write, and since when
     std::string debug() const;                       // one line of local state, for dumps
 
   private:
@@ -178,6 +186,7 @@ class Log {
     void finish_detach();
     void fold();
     bool kernel_form_lies() const;
+    uint32_t slots() const { return state_.slots ? state_.slots : layout_.slots; }  // that the log disk has
     void close_slot();
     void leave_done();
     void note(out::Level level, std::string text);
@@ -194,6 +203,8 @@ class Log {
     void expect_frozen(LogState& s);
     void prepare_slots();
     void start_slot();
+    bool await_others(const std::set<NodeId>& writers);
+    bool others_stopped();
     bool slots_fit(const proto::logdisk::GlobalHeader& h) const;
     Bytes global_header(uint32_t slots) const;
 
@@ -323,6 +334,7 @@ class Log {
     TimeMs retry_at_ = 0;
     bool format_ = false;         // formation rewrites the whole log disk
     bool legs_only_ = false;      // ... and nothing of what was there counts but what it says of the legs
+    std::set<NodeId> awaited_;    // formation waits until these are in sight, or reported as fenced
     bool sync_unsynced_ = false;  // raw/torn shrank since the slot was told
     TimeMs synced_unsynced_at_ = 0;
     NodeId reading_dead_ = 0;
@@ -441,6 +453,7 @@ class Log {
     TimeMs lease_asked_at_ = 0;  // when that message was made
     TimeMs copy_until_ = 0, copy_renew_at_ = 0;
     RangeSet copying_;           // handed to io
+    RangeSet apart_;             // not in sync as this node alone knows, which went on in a half of its own
     RangeSet asked_want_;        // already told to the others
     RangeSet wanted_;            // somebody's kernel waits for these
     proto::wire::Lease result_;  // not yet told

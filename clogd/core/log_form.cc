@@ -39,7 +39,7 @@ std::vector<FoundSlot> read_slots(uint32_t hash, proto::ByteView bytes, uint32_t
 proto::AgreedLegs newest_legs(const std::optional<disk::GlobalHeader>& header, const std::vector<FoundSlot>& slots) {
     proto::AgreedLegs legs = header ? header->legs : proto::AgreedLegs{};
     for (const FoundSlot& f : slots)
-        if (f.content.present && f.content.header.legs.epoch >= legs.epoch) legs = f.content.header.legs;
+        if (f.owner && f.content.legs.epoch >= legs.epoch) legs = f.content.legs;
     return legs;
 }
 }  // namespace
@@ -54,7 +54,28 @@ void Log::become_former() {
     phase_ = Phase::forming;
     header_page_.clear();
     legs_only_ = false;
+    awaited_.clear();
     retry_at_ = 0;
+}
+
+// By time, where who is out of sight has no quorum.
+bool Log::others_stopped() {
+    std::erase_if(awaited_, [&](NodeId node) { return host_.node_in_ring(node) || host_.fenced(node); });
+    return awaited_.empty() && (host_.last_loss() == 0 || host_.now() >= host_.last_loss() + host_.longest_wait());
+}
+
+// Where half of the votes are enough, these may be writing as long as they are neither in sight nor reported as fenced. Then formation begins anew.
+bool Log::await_others(const std::set<NodeId>& writers) {
+    if (!host_.halves()) return false;
+    awaited_ = writers;
+    awaited_.erase(host_.config().self);
+    if (others_stopped()) return false;
+    header_page_.clear();
+    legs_only_ = false;
+    for (NodeId node : awaited_)
+        note(Level::warning,
+             fmt::format("the log waits for node {}, which may be writing out of sight: half of the votes have quorum here. When it is off: clogctl fenced {}", node, node));
+    return true;
 }
 
 bool Log::slots_fit(const disk::GlobalHeader& h) const { return h.slots <= proto::kMaxNodes && h.slots_at + uint64_t{h.slots} * disk::kSlotBytes <= disk_bytes_; }
@@ -195,8 +216,16 @@ void Log::form_from_disk(const Bytes& bytes) {
             known = trusted && !newest;  // formatted, never used
             if (known) s.raw = all;
         }
+        std::set<NodeId> writers = host_.nodelist();
+        if (trusted) writers.clear();
+        if (trusted && newest && !newest->closed)
+            for (const disk::SlotMember& m : newest->members) writers.insert(m.node);
+        if (await_others(writers)) return;
         if (!trusted) {
-            note(Level::error, fmt::format("log device {}: damaged pages; nothing on it is trusted and every region will be copied", device_));
+            std::string where;
+            for (const FoundSlot& f : slots)
+                if (!f.content.trusted) where += fmt::format("{}{}", where.empty() ? " in the slot(s) of node(s) " : ", ", f.owner);
+            note(Level::error, fmt::format("log device {}: damaged pages{}; nothing on it is trusted and every region will be copied", device_, where));
             trouble_ = "the log disk had damaged pages; every region is being copied";
             s.members.clear();
             s.torn.clear();
@@ -219,6 +248,7 @@ void Log::form_from_disk(const Bytes& bytes) {
         if (format_)
             for (auto& [node, m] : s.members) m.busy = RangeSet(m.busy.within({0, regions}).ranges());
     }
+    if (legs_only_ && await_others(host_.nodelist())) return;
     if (!known || params_.sync_mode == wire::kForceSync) {
         s.torn.clear();
         s.raw = params_.sync_mode == wire::kNoSync && bytes.empty() ? RangeSet{} : params_.sync_mode == wire::kNoSync && mirr ? RangeSet{} : all;
@@ -240,6 +270,7 @@ void Log::form_from_disk(const Bytes& bytes) {
         disk_failed(fmt::format("log device {} has room for {} nodes, all in use: use a larger log device", device_, layout_.slots));
         return;
     }
+    if (host_.version() >= wire::kSlotsSince) s.slots = static_cast<uint16_t>(layout_.slots);
     me.status = Member::joining;
     me.boot = cfg.boot;
     me.legs = s.legs.count;
@@ -283,6 +314,7 @@ void Log::form_from_memory() {
         auto it = last_view_.standings.find(node);
         if (it == last_view_.standings.end() || it->second.epoch != state_.epoch) trusted = false;
     }
+    if (!trusted && await_others(host_.nodelist())) return;
     const RangeSet all(std::vector<Range>{{0, params_.regions()}});
     LogState s;
     s.params = params_;

@@ -394,7 +394,7 @@ void Log::serve_legs() {
         host_.send(uuid_, wire::LegAck{me, 0, my_leg_count_, {}});
     }
     // I4: a member that nobody can ask has stopped when its write lease has run out.
-    if (!l.joining && state_.coordinator() == me && now >= leg_epoch_at_ + host_.longest_wait() && now >= my_legs_.speak_at)
+    if (!l.joining && state_.coordinator() == me && host_.has_stopped(leg_epoch_at_) && now >= my_legs_.speak_at)
         for (NodeId node : l.waiting)
             if (auto m = state_.members.find(node); m != state_.members.end() && m->second.status != Member::active) {
                 my_legs_.speak_at = now + kReturnMs;

@@ -89,6 +89,7 @@ struct LogState {
     std::map<uint64_t, Report> reports;
     LegState legs;
     Groups groups;
+    uint16_t slots = 0;     // on the log disk; 0: not known, a member is of an earlier version
     uint64_t rate_kib = 0;  // per second, of copying by all members together; 0: as fast as it goes
     RangeSet missed;        // while a leg is away or joining: where it may be behind, as far as no member's marks say so
 
@@ -244,7 +245,7 @@ struct LogState {
     uint64_t digest() const { return proto::fnv1a(encode()); }
 
   private:
-    // What the first version does not know: only if there is any, which there is not while a member is of that version.
+    // What earlier versions do not know: only if there is any, which there is not while a member is of such a version.
     template <class A>
     void late_fields(A& a) {
         std::vector<NodeId> unseen(legs.unseen.begin(), legs.unseen.end());
@@ -252,8 +253,12 @@ struct LogState {
             if (a.left() == 0) return;
             a(unseen), a(legs.seen_by_gone);
             legs.unseen = {unseen.begin(), unseen.end()};
-        } else if (!unseen.empty() || legs.seen_by_gone) {
+            if (a.left() == 0) return;
+            a(slots);
+            if (slots > proto::kMaxNodes) a.fail();
+        } else if (!unseen.empty() || legs.seen_by_gone || slots) {
             a(unseen), a(legs.seen_by_gone);
+            if (slots) a(slots);
         }
     }
     template <class A>

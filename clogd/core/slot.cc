@@ -2,6 +2,7 @@
 #include "clogd/core/slot.hh"
 
 #include <cassert>
+#include <utility>
 
 namespace clogd {
 
@@ -72,6 +73,9 @@ void Slot::set_header(const SlotHeader& header) {
     if (header_ == w.bytes()) return;
     header_ = w.take();
     pages_[kHeaderPage].dirty = true;
+    // No other page tells which leg has what was acknowledged: a copy that is destroyed must not be the only one.
+    if (header.legs != legs_ && (header.legs.away || header.legs.primary)) header_once_ = true;
+    legs_ = header.legs;
 }
 
 void Slot::set_unsynced(const RangeSet& torn, const RangeSet& raw) {
@@ -177,6 +181,7 @@ void Slot::written(bool ok) {
     PageCtl& ctl = pages_[writing_page_];
     if (ok) {
         ctl.next_copy ^= 1;
+        if (writing_page_ == kHeaderPage && std::exchange(header_once_, false)) ctl.dirty = true;
         for (Region r : in_write_) {
             auto it = marks_.find(r);
             if (it != marks_.end()) it->second.place = Place::durable;
@@ -203,6 +208,13 @@ void Slot::written(bool ok) {
 SlotContent read_slot(uint32_t log_hash, NodeId node, proto::ByteView bytes, uint32_t regions) {
     SlotContent out;
     if (bytes.size() != kSlotBytes) return out;
+    for (int copy = 0; copy < 2; ++copy) {
+        const Page page = decode_page({log_hash, node, static_cast<uint16_t>(kHeaderPage)}, bytes.subspan(static_cast<size_t>(copy) * kPageBytes, kPageBytes));
+        SlotHeader header;
+        proto::Reader r(page.payload);
+        r(header);
+        if (page.state == PageState::valid && r.ok() && header.legs.epoch >= out.legs.epoch) out.legs = header.legs;
+    }
     std::array<std::optional<Page>, kPages> pages;
     for (uint32_t p = 0; p < kPages; ++p) {
         PageId id{log_hash, node, static_cast<uint16_t>(p)};

@@ -76,6 +76,8 @@ class Slot {
     std::array<PageCtl, proto::logdisk::kPages> pages_{};
     std::array<MarkPage, proto::logdisk::kMarkPages> mark_pages_{};
     Bytes header_, torn_, raw_;
+    proto::AgreedLegs legs_;    // of the header
+    bool header_once_ = false;  // one copy of the header says it, and the other is to follow
     std::vector<Region> in_write_;
     uint32_t writing_page_ = 0;
     bool writing_ = false;
@@ -90,6 +92,7 @@ struct SlotContent {
     bool trusted = false;
     bool present = false;  // somebody has used the slot since the disk was formatted
     proto::logdisk::SlotHeader header;
+    proto::AgreedLegs legs;  // the newest that any whole copy of the header says of them, also if nothing else can be trusted
     RangeSet marks, torn, raw;
 };
 SlotContent read_slot(uint32_t log_hash, NodeId node, proto::ByteView bytes, uint32_t regions);

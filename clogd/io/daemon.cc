@@ -83,7 +83,18 @@ void Daemon::watch_harmless() {
 void Daemon::look_at_names() {
     if (options_.solo || !cluster_.connected() || named_for_ == cluster_.machines()) return;
     named_for_ = cluster_.machines();
-    names_worker_.post([this] { boost::asio::post(loop_, [this, names = read_node_names()] { names_ = names; }); });
+    names_worker_.post([this] { boost::asio::post(loop_, [this, names = read_node_names()] { names_read(names); }); });
+}
+
+void Daemon::names_read(const std::optional<NodeNames>& names) {
+    if (!names) {
+        named_for_.reset();  // again
+        return;
+    }
+    names_ = *names;
+    ev::Nodelist list;
+    for (const auto& [node, called] : names_) list.nodes.push_back(node);
+    step(list);
 }
 
 void Daemon::tick() {
@@ -533,7 +544,8 @@ std::string Daemon::fence(const json& node) {
     const NodeId id = *meant.begin();
     if (!cluster_.quorate()) return refuse("this node has no quorum");
     auto processes = cluster_.processes();
-    if (std::find(processes.begin(), processes.end(), id) != processes.end()) return refuse(fmt::format("node {} is in the cluster: it is not fenced", id));
+    if (std::find(processes.begin(), processes.end(), id) != processes.end() || cluster_.machines().contains(id))
+        return refuse(fmt::format("node {} is in the cluster: it is not fenced", id));
     step(ev::FencedNode{id});
     return json{{"ok", true}, {"node", id}}.dump();
 }
@@ -570,7 +582,8 @@ std::string Daemon::status() {
              {"node", cluster_.config().self},
              {"transport", options_.solo ? "solo" : "corosync"},
              {"uptime_ms", now() - started_}};
-    out["corosync"] = {{"connected", cluster_.connected()}, {"quorate", cluster_.quorate()}, {"settled", cluster_.settled()}, {"views", cluster_.views()}};
+    out["corosync"] = {
+        {"connected", cluster_.connected()}, {"quorate", cluster_.quorate()}, {"settled", cluster_.settled()}, {"views", cluster_.views()}, {"half_is_enough", cluster_.halves()}};
     if (!group_->trouble().empty()) out["corosync"]["trouble"] = group_->trouble();
     out["scan"] = {{"complete", scanned_}};
     if (!scanned_ && !scan_trouble_.empty()) out["scan"]["trouble"] = scan_trouble_;
@@ -635,6 +648,7 @@ std::string Daemon::status() {
             log["bytes_copied"] = x->copier->bytes_copied();
             log["bytes_skipped"] = x->copier->bytes_skipped();
         }
+        for (const auto& [node, since] : l->waits_for()) log["waits_for"].push_back({{"node", node}, {"out_of_sight_ms", now() - since}});
         if (l->held()) log["oldest_held_ms"] = now() - l->first_held();
         if (s.params.groups()) log["groups"] = groups_json(s.groups);
         if (s.unsynced_count() && !l->users().empty()) log["gives_way_to"] = l->users();

@@ -122,6 +122,7 @@ class Daemon {
     std::string dump();
     std::string fence(const nlohmann::json& node);
     void look_at_names();
+    void names_read(const std::optional<NodeNames>& names);
     void watch_harmless();
     TimeMs now() const;
 

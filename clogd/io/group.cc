@@ -3,6 +3,7 @@
 
 #include <corosync/cpg.h>
 #include <corosync/quorum.h>
+#include <corosync/votequorum.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -86,7 +87,7 @@ class Corosync final : public Group {
             const void* context = nullptr;
             quorum_context_get(h, &context);
             auto* me = const_cast<Corosync*>(static_cast<const Corosync*>(context));
-            me->callbacks_.event(ev::Quorum{ring.seq, ring.nodeid, quorate != 0});
+            me->callbacks_.event(ev::Quorum{ring.seq, ring.nodeid, quorate != 0, me->halves()});
         };
         uint32_t type = 0;
         r = quorum_model_initialize(&quorum_, QUORUM_MODEL_V1, reinterpret_cast<quorum_model_data_t*>(&quorum), &type, this);
@@ -97,6 +98,8 @@ class Corosync final : public Group {
             return failed("Corosync's quorum service", CS_ERR_NOT_EXIST);
         }
         if ((r = cpg_local_get(cpg_, &node_)) != CS_OK) return failed("Corosync's CPG service", r);
+        if ((r = votequorum_initialize(&votes_, nullptr)) != CS_OK) return failed("Corosync's votequorum service", r);
+        votes_up_ = true;
         cpg_name name{};
         name.length = sizeof kGroupName - 1;
         std::memcpy(name.value, kGroupName, name.length);
@@ -112,6 +115,13 @@ class Corosync final : public Group {
         if ((r = quorum_trackstart(quorum_, CS_TRACK_CHANGES | CS_TRACK_CURRENT)) != CS_OK) return failed("Corosync's quorum service", r);
         watch(*cpg_watch_, [this] { return cpg_dispatch(cpg_, CS_DISPATCH_ALL); });
         watch(*quorum_watch_, [this] { return quorum_dispatch(quorum_, CS_DISPATCH_ALL); });
+    }
+    // May those who are out of sight have quorum, too? Taken for yes until Corosync has said.
+    bool halves() {
+        votequorum_info info{};
+        if (votequorum_getinfo(votes_, node_, &info) == CS_OK)
+            halves_ = info.flags & (VOTEQUORUM_INFO_TWONODE | VOTEQUORUM_INFO_AUTO_TIE_BREAKER | VOTEQUORUM_INFO_LAST_MAN_STANDING);
+        return halves_;
     }
     static Corosync* self(cpg_handle_t h) {
         void* context = nullptr;
@@ -147,6 +157,7 @@ class Corosync final : public Group {
         cpg_watch_.reset();
         quorum_watch_.reset();
         if (std::exchange(quorum_up_, false)) quorum_finalize(quorum_);
+        if (std::exchange(votes_up_, false)) votequorum_finalize(votes_);
         if (std::exchange(cpg_up_, false)) cpg_finalize(cpg_);
     }
     void flush() {
@@ -178,6 +189,7 @@ class Corosync final : public Group {
     asio::steady_timer retry_, offer_;
     cpg_handle_t cpg_ = 0;
     quorum_handle_t quorum_ = 0;
+    votequorum_handle_t votes_ = 0;
     std::optional<asio::posix::stream_descriptor> cpg_watch_, quorum_watch_;
     std::deque<Bytes> queue_;
     std::deque<Clock::time_point> asked_;  // of what is queued or under way
@@ -185,7 +197,7 @@ class Corosync final : public Group {
     unsigned int node_ = 0;
     std::string trouble_ = "not connected yet";
     uint64_t life_ = 0;
-    bool connected_ = false, offering_ = false, cpg_up_ = false, quorum_up_ = false;
+    bool connected_ = false, offering_ = false, cpg_up_ = false, quorum_up_ = false, votes_up_ = false, halves_ = true;
 };
 
 // One node that orders its own messages. Always quorate.

@@ -13,10 +13,10 @@ namespace {
 constexpr int kMostNodes = 1024, kRings = 8;
 }
 
-NodeNames read_node_names() {
+std::optional<NodeNames> read_node_names() {
     NodeNames out;
     cmap_handle_t map = 0;
-    if (cmap_initialize(&map) != CS_OK) return out;
+    if (cmap_initialize(&map) != CS_OK) return std::nullopt;
     auto text = [&](int at, const std::string& key) {
         char* value = nullptr;
         if (cmap_get_string(map, fmt::format("nodelist.node.{}.{}", at, key).c_str(), &value) != CS_OK) return std::string();

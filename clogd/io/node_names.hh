@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,6 @@ namespace clogd::io {
 
 using NodeNames = std::map<NodeId, std::vector<std::string>>;  // its name, if it has one, then its addresses
 
-NodeNames read_node_names();  // empty if Corosync cannot be asked
+std::optional<NodeNames> read_node_names();  // nullopt if Corosync cannot be asked
 
 }  // namespace clogd::io

@@ -39,6 +39,7 @@ Exit verdict(const json& status) {
     if (!blind(status).empty() || status.contains("unserved")) worse(kTrouble);
     for (const json& log : status["logs"]) {
         if (log.value("log_failed", false) || log["phase"] == "frozen") worse(kTrouble);
+        if (log.contains("waits_for")) worse(status["corosync"].value("half_is_enough", false) ? kTrouble : kSyncing);
         for (const json& m : log["members"])
             if (m.value("trouble", false)) worse(kTrouble);
         for (const json& leg : log.value("legs", json::array()))
@@ -86,6 +87,16 @@ std::string groups_lines(const json& l) {
         out += fmt::format("  node {} {}: reaches {}, wants {}\n", m["node"].get<uint32_t>(), m["state"].get<std::string>(), numbers(m["reaches"]), group_named(m["wants"]));
     return out;
 }
+// What a lost node may still be writing is left alone until it can do so no more.
+std::string waits_lines(const json& log, bool by_hand) {
+    std::string out;
+    for (const json& w : log.value("waits_for", json::array())) {
+        const auto node = w["node"].get<uint32_t>();
+        out += fmt::format("  {} waits for node {}, out of sight for {}, {}\n", by_hand ? "!" : " ", node, duration(w["out_of_sight_ms"].get<int64_t>() / 1000),
+                           by_hand ? fmt::format("which may have quorum, too: when it is off, say: clogctl fenced {}", node) : "until it can write no more");
+    }
+    return out;
+}
 }  // namespace
 
 std::string table(const json& s) {
@@ -109,6 +120,7 @@ std::string table(const json& s) {
                            l["type"] == "groups" ? ", of the paths to an array"
                            : l["type"] == "disk" ? fmt::format(", on {}{}", l["device"].get<std::string>(), l.value("log_failed", false) ? " FAILED" : "")
                                                  : ", in memory");
+        out += waits_lines(l, c.value("half_is_enough", false));
         if (l["type"] == "groups") {
             out += groups_lines(l);
             continue;

@@ -38,7 +38,8 @@ constexpr const char* kPlanted[] = {"none",
                                     "grant-twice",
                                     "switch-at-wish",
                                     "seen-primary-goes",
-                                    "copy-without-lease"};
+                                    "copy-without-lease",
+                                    "halves-by-time"};
 static_assert(std::size(kPlanted) == static_cast<size_t>(clogd::Planted::count_));
 }  // namespace
 

@@ -92,6 +92,7 @@ class World final : public KernelHost {
         uint64_t no_quorum_since = 0;  // us; 0: it has quorum or was not told
         uint64_t minority_since = 0;   // us; 0: its ring has quorum; also without a daemon that would be told
         uint64_t component = 0;
+        bool met = false;  // this machine has seen all others since it booted
     };
     struct Frame {
         NodeId sender = 0;
@@ -163,6 +164,8 @@ class World final : public KernelHost {
         uint32_t mirrors = rng_.chance(800) ? 1 : 2;
         sites_ = rng_.chance(120);
         if (sites_) n = static_cast<uint32_t>(rng_.between(3, opt_.max_nodes));
+        halves_ = !sites_ && Rng(opt_.seed ^ 0x68616c766573).chance(100);
+        if (halves_) n = 2;
         for (uint32_t i = 0; i < mirrors; ++i) {
             Mirror m;
             m.uuid = fmt::format("LVM-mirror{}", i);
@@ -244,6 +247,7 @@ class World final : public KernelHost {
         node.logs.clear();
         node.logs.resize(mirrors_.size());
         node.no_quorum_since = node.minority_since = 0;
+        node.met = false;
         regroup_soon(1000);
         start_daemon(node);
         for (size_t i = 0; i < mirrors_.size(); ++i) {
@@ -297,6 +301,9 @@ class World final : public KernelHost {
                       if (k && k->active() && k->suspended()) k->resume(nullptr);  // its predecessor died between suspend and resume
                   }
                   feed(me, ev::ScanDone{});
+                  ev::Nodelist all;
+                  for (auto& [other, n] : nodes_) all.nodes.push_back(other);
+                  feed(me, all);
                   me.channel = true;
                   for (size_t i = 0; i < me.logs.size(); ++i) channel_poke(id, i);
               }));
@@ -355,6 +362,18 @@ class World final : public KernelHost {
         node.cluster.reset();
         regroup_soon(kTokenUs + rng_.below(200'000));
         if (auto it = components_.find(node.component); it != components_.end()) it->second.frozen = true;
+        if (halves_) after(rng_.between(kTokenUs, 4'000'000), [this, id = node.id, life = node.life] { report_fenced(id, life); });
+    }
+    // Where half of the votes are enough somebody has to say that a machine is off; it is.
+    void report_fenced(NodeId id, uint64_t life) {
+        if (nodes_[id]->up || nodes_[id]->life != life) return;
+        for (auto& [other, node] : nodes_)
+            if (node->daemon && node->cluster->quorate() && !node->cluster->machines().contains(id)) {
+                trace(fmt::format("node {} is told that node {} is fenced", other, id));
+                feed(*node, ev::FencedNode{id});
+                return;
+            }
+        after(500'000, [this, id, life] { report_fenced(id, life); });
     }
     // When every kernel reads the block from one leg at most, or at the latest.
     void take_over(size_t index, uint32_t block, uint64_t latest) {
@@ -456,7 +475,7 @@ class World final : public KernelHost {
         c.processes[node.id] = node.pid;
         c.handed[node.id] = c.order.size();
         tell_ring(node, c);
-        push(node, ev::Quorum{c.id, c.rep, c.quorate}, true);
+        push(node, ev::Quorum{c.id, c.rep, c.quorate, halves_}, true);
         flush_order(c);
         for (auto [id, pid] : c.processes) push(*nodes_[id], membership(c, {}));
     }
@@ -520,7 +539,8 @@ class World final : public KernelHost {
             c.id = ring_seq_ += 4;
             c.rep = *machines.begin();
             c.machines = machines;
-            c.quorate = machines.size() * 2 > nodes_.size();
+            for (NodeId id : machines) nodes_[id]->met = nodes_[id]->met || machines.size() == nodes_.size();
+            c.quorate = machines.size() * 2 > nodes_.size() || (halves_ && nodes_[*machines.begin()]->met);
             trace(fmt::format("ring {} of {} machine(s){}", c.id, machines.size(), c.quorate ? ", quorate" : ""));
             std::vector<Frame> carried;
             std::map<NodeId, std::set<NodeId>> was_with;
@@ -567,7 +587,7 @@ class World final : public KernelHost {
                     push(node, membership(c, left));
                     tell_ring(node, c);
                 }
-                push(node, ev::Quorum{c.id, c.rep, c.quorate}, true);
+                push(node, ev::Quorum{c.id, c.rep, c.quorate, halves_}, true);
             }
             c.order = std::move(carried);
             uint64_t id = c.id;
@@ -794,9 +814,7 @@ class World final : public KernelHost {
         const NodeId id = mirrors_[index].copying[r];
         return id && may_copy(nodes_[id]->logs[index].copier) ? id : 0;
     }
-    bool may_copy(const Copier& c) const {
-        return c.writing || (!c.cancel && now_ / 1000 < c.until) || opt_.planted == Planted::copy_without_lease;
-    }
+    bool may_copy(const Copier& c) const { return c.writing || (!c.cancel && now_ / 1000 < c.until) || opt_.planted == Planted::copy_without_lease; }
     // Reads a block, which may take as long as a path needs to be given up, and writes it if that is still allowed.
     void copy_piece(Node& node, size_t index, uint32_t block) {
         const uint64_t value = mirrors_[index].legs[node.logs[index].copier.from][block];
@@ -1463,6 +1481,7 @@ class World final : public KernelHost {
     uint32_t pids_ = 100, write_permille_ = 500, depth_ = 4;
     bool leg_failure_any_ = false, odd_habits_ = false, hot_ = false, quiet_ = false, done_ = false, disk_errors_ = false, copy_errors_ = false, slow_leg_ = false;
     bool sites_ = false;          // whole sites go, again and again
+    bool halves_ = false;         // two nodes, each of which has quorum alone once it has seen the other
     bool slow_copies_ = false;    // one read in fifty takes as long as a path needs to be given up
     bool late_verdicts_ = false;  // on quorum, as a quorum device gives them; a kernel without a write lease would go on until it is told
 };

@@ -39,10 +39,11 @@ struct Group {
     uint64_t ring = 1;
     bool by_channel = false;
     bool copies_last = false;  // for ever
+    bool halves = false;       // half of the votes have quorum, of nodes 1 and 2
     Bytes disk = Bytes(1 << 20);
 
-    explicit Group(NodeId count, std::set<NodeId> newer_nodes = {}, std::set<NodeId> older_nodes = {}, const std::map<NodeId, TimeMs>& waits = {})
-        : newer(std::move(newer_nodes)), older(std::move(older_nodes)) {
+    explicit Group(NodeId count, std::set<NodeId> newer_nodes = {}, std::set<NodeId> older_nodes = {}, const std::map<NodeId, TimeMs>& waits = {}, bool half_is_enough = false)
+        : newer(std::move(newer_nodes)), older(std::move(older_nodes)), halves(half_is_enough) {
         std::vector<ev::Process> processes;
         std::vector<NodeId> machines;
         for (NodeId n = 1; n <= count; ++n) {
@@ -54,7 +55,8 @@ struct Group {
             machines.push_back(n);
         }
         for (const auto& [n, m] : nodes)
-            for (const Event& e : {Event(ev::Membership{processes, {}}), Event(ev::Ring{1, 1, machines}), Event(ev::ScanDone{}), Event(ev::Quorum{1, 1, true})})
+            for (const Event& e :
+                 {Event(ev::Membership{processes, {}}), Event(ev::Ring{1, 1, machines}), Event(ev::ScanDone{}), Event(ev::Nodelist{{1, 2}}), Event(ev::Quorum{1, 1, true, halves})})
                 todo.emplace_back(n, e);
         run();
     }
@@ -102,7 +104,8 @@ struct Group {
         std::vector<NodeId> machines;
         for (const auto& [n, m] : nodes) processes.push_back({n, 100 + n}), machines.push_back(n);
         for (NodeId n : machines)
-            for (const Event& e : {Event(ev::Membership{processes, lost}), Event(ev::Ring{ring, machines.front(), machines}), Event(ev::Quorum{ring, machines.front(), true})})
+            for (const Event& e :
+                 {Event(ev::Membership{processes, lost}), Event(ev::Ring{ring, machines.front(), machines}), Event(ev::Quorum{ring, machines.front(), true, halves})})
                 todo.emplace_back(n, e);
     }
     static Bytes of_next_version(const Bytes& frame) {

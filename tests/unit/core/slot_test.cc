@@ -182,3 +182,24 @@ TEST(Slot, MarksThatNeverStopDoNotKeepTheHeaderFromTheDisk) {
     EXPECT_EQ(d.content().header.epoch, 99u);
     EXPECT_TRUE(d.content().raw.contains(17));
 }
+
+// The header alone tells which leg has what was acknowledged: a write that goes astray over one copy must not be able to destroy that.
+TEST(Slot, WhichLegsAreAwayStandsInBothCopiesOfTheHeader) {
+    Disk d;
+    d.begin();
+    SlotHeader h;
+    h.epoch = 4;
+    h.members = {{5, 1, 3}};
+    h.legs = {7, 2, 1, 1};
+    d.slot.set_header(h);
+    EXPECT_EQ(d.drain(), 2u);
+    const Bytes whole = d.bytes;
+    const uint64_t at = d.l.page_at(1, 0, 0);
+    for (uint64_t copy : {0, 1}) {
+        d.bytes = whole;
+        const Bytes stray = encode_page({kHash, 9, 4}, 77, {});
+        std::copy(stray.begin(), stray.end(), d.bytes.begin() + static_cast<ptrdiff_t>(at + copy * kPageBytes));
+        EXPECT_FALSE(d.content().trusted);
+        EXPECT_EQ(d.content().legs, h.legs);
+    }
+}

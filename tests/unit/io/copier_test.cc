@@ -241,6 +241,7 @@ struct FileLeg final : CopyLeg {
         gate.changed.notify_all();
         gate.changed.wait(lock, [this] { return !gate.hold_reads; });
         --gate.reading;
+        gate.changed.notify_all();
         return n == static_cast<ssize_t>(length) ? 0 : -EIO;
     }
     int write(const uint8_t* from, size_t length, uint64_t offset) override {

@@ -23,7 +23,7 @@ TEST(Wire, GoldenFrame) {
     wire::Message m{{7, 1, 0x1122334455667788ull}, "LVM-x", wire::BusyChange{{{3, 2}}, {{9, 1}}}};
     EXPECT_EQ(hex(wire::encode(m)),
               "636c6f67"
-              "0200"
+              "0300"
               "0100"
               "0a00"
               "0700000000000000"
@@ -35,7 +35,7 @@ TEST(Wire, GoldenFrame) {
               "0300000002000000"
               "01000000"
               "0900000001000000"
-              "e5572d7b");
+              "822a0402");
 }
 
 TEST(Wire, EveryMessageComesBack) {
@@ -77,9 +77,11 @@ TEST(Wire, EveryMessageComesBack) {
     }
 }
 
-// What version 1 sends has neither boot, losses and dead-wait nor unseen; the first clogd of version 2 has no dead-wait.
+// What version 1 sends has neither boot, losses and dead-wait nor unseen; the first clogd of version 2 has no dead-wait; version 3 adds
+// halves, and what a lost node's slot says of its epochs.
 TEST(Wire, FramesOfTheFirstVersionAreRead) {
-    for (const auto& [body, bytes] : {std::pair{wire::Body(wire::LegVote{1, 7, 1}), 1}, std::pair{wire::Body(wire::Hello{}), 13}, std::pair{wire::Body(wire::Hello{}), 4}}) {
+    for (const auto& [body, bytes] : {std::pair{wire::Body(wire::LegVote{1, 7, 1}), 1}, std::pair{wire::Body(wire::Hello{}), 14}, std::pair{wire::Body(wire::Hello{}), 5},
+                                      std::pair{wire::Body(wire::Hello{}), 1}, std::pair{wire::Body(wire::DeadMarks{}), 12}}) {
         Bytes frame = wire::encode({{1, 2, 3}, "uuid", body});
         frame.erase(frame.end() - 4 - bytes, frame.end());
         Writer crc;
