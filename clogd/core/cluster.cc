@@ -39,6 +39,7 @@ void Cluster::step(const Event& event, TimeMs now) {
             if constexpr (std::is_same_v<T, ev::DiskOpened>) to_log(e, &Log::disk_opened);
             else if constexpr (std::is_same_v<T, ev::DiskDone>) to_log(e, &Log::disk_done);
             else if constexpr (std::is_same_v<T, ev::Legs>) to_log(e, &Log::legs);
+            else if constexpr (std::is_same_v<T, ev::LegDisks>) to_log(e, &Log::leg_disks);
             else if constexpr (std::is_same_v<T, ev::Copied>) to_log(e, &Log::copied);
             else if constexpr (std::is_same_v<T, ev::Drained>) to_log(e, &Log::drained);
             else if constexpr (std::is_same_v<T, ev::LegsFlushed>) {

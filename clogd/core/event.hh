@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "clogd/core/leg_disk.hh"
 #include "clogd/core/range_set.hh"
 #include "proto/ulog.hh"
 #include "proto/wire.hh"
@@ -77,6 +78,10 @@ struct Legs {  // what the mirror above the log looks like here
     bool handle_errors = false;
     std::string error;
 };
+struct LegDisks {  // the answer to LookAtLegs; both empty if it cannot be told
+    std::string uuid;
+    std::vector<LegDisk> was, is;  // when the log was last in use here, in this boot; by the table that is live
+};
 struct Copied {
     std::string uuid;
     std::vector<Range> done;
@@ -142,7 +147,7 @@ struct FencedNode {
 
 using Event = std::variant<ev::Call, ev::Deliver, ev::Membership, ev::Ring, ev::Quorum, ev::Disconnected, ev::FoundLive, ev::ScanDone, ev::DiskOpened, ev::DiskDone,
                            ev::LegsFlushed, ev::Legs, ev::Copied, ev::CopyIdle, ev::Drained, ev::Tick, ev::FencedNode, ev::Regions, ev::KernelLegs, ev::Probed, ev::Rate,
-                           ev::Foreground, ev::Groups, ev::Switched, ev::Repair, ev::Nodelist>;
+                           ev::Foreground, ev::Groups, ev::Switched, ev::Repair, ev::Nodelist, ev::LegDisks>;
 
 namespace out {
 struct Send {
@@ -177,6 +182,12 @@ struct FlushLegs {  // make what the legs acknowledged durable
 struct Probe {  // read a little of the leg
     std::string uuid;
     uint8_t leg = 0;
+};
+struct LookAtLegs {  // which disks are the legs?
+    std::string uuid;
+};
+struct KeepLegs {  // those that were looked at last are in use from now on
+    std::string uuid;
 };
 struct FindLegs {
     std::string uuid;
@@ -234,8 +245,9 @@ struct Note {
 };
 }  // namespace out
 
-using Output = std::variant<out::Send, out::Answer, out::OpenDisk, out::Close, out::DiskRead, out::DiskWrite, out::FlushLegs, out::FindLegs, out::Copy, out::CopyFirst,
-                            out::CopyCancel, out::Drain, out::Suspend, out::Resume, out::Scan, out::Rejoin, out::Tell, out::Probe, out::CopyRate, out::CopyUntil, out::Note>;
+using Output =
+    std::variant<out::Send, out::Answer, out::OpenDisk, out::Close, out::DiskRead, out::DiskWrite, out::FlushLegs, out::FindLegs, out::LookAtLegs, out::KeepLegs, out::Copy,
+                 out::CopyFirst, out::CopyCancel, out::Drain, out::Suspend, out::Resume, out::Scan, out::Rejoin, out::Tell, out::Probe, out::CopyRate, out::CopyUntil, out::Note>;
 
 // Bugs that the simulator plants to show that it finds them. Always none outside tests/sim.
 enum class Planted : uint8_t {

@@ -23,7 +23,8 @@ constexpr TimeMs kDigestMs = 30000;
 }  // namespace
 
 const char* phase_name(Phase phase) {
-    static constexpr const char* names[] = {"detached", "opening", "waiting", "forming", "receiving", "writing", "ready", "active", "frozen", "detaching", "leaving", "folding"};
+    static constexpr const char* names[] = {"detached", "looking", "opening", "waiting",   "forming", "receiving", "writing",
+                                            "ready",    "active",  "frozen",  "detaching", "leaving", "folding"};
     return names[static_cast<size_t>(phase)];
 }
 
@@ -60,6 +61,44 @@ wire::LogStanding Log::standing() const {
 }
 
 // ---- attach --------------------------------------------------------------------------------------------------------------
+
+void Log::begin() {
+    replaced_.clear();
+    leg_prints_.clear();
+    if (params_.groups()) {
+        attach();
+        return;
+    }
+    phase_ = Phase::looking;
+    host_.emit(out::LookAtLegs{uuid_});
+}
+
+// Nothing on a leg says whose it is: a disk that has come in another's place would be read as if it had all that was written there. It may
+// come if everything is copied to it, or if it is the one that the nodes which use the mirror have in that place, too.
+void Log::leg_disks(const ev::LegDisks& e) {
+    if (phase_ != Phase::looking) return;
+    leg_prints_.clear();
+    for (const LegDisk& leg : e.is) leg_prints_.push_back(leg_print(leg));
+    if (leg_prints_.size() > proto::kMaxLegs) leg_prints_.clear();
+    for (size_t i = 0; i < e.is.size() && !e.was.empty(); ++i) {
+        if (i < e.was.size() && same_disk(e.was[i], e.is[i]) != SameDisk::no) continue;
+        if (replaced_.empty())
+            replaced_text_ = fmt::format("leg {} of the table is {}, and {}: its content would be taken for that of the mirror", i, describe(e.is[i]),
+                                         i < e.was.size() ? fmt::format("was {} before", describe(e.was[i])) : std::string("was not there before"));
+        replaced_.insert(i);
+    }
+    if (replaced_.empty() || !kept_) {
+        attach();
+        return;
+    }
+    trouble_ = replaced_text_ + ". Load the table with the disks that were there";  // its kernel may hold writes: it is held on to
+    note(Level::error, trouble_);
+}
+
+void Log::refuse_replaced(const char* remedy) {
+    host_.send(uuid_, wire::Detach{});
+    refused(fmt::format("{}. Load the table with the disks that were there; or, to have the disk written anew, {}", replaced_text_, remedy));
+}
 
 void Log::attach() {
     former_ = false;
@@ -406,6 +445,11 @@ void Log::state_arrived() {
         send_attach();
         return;
     }
+    for (size_t i : replaced_)
+        if (i >= state->leg_prints.size() || !state->leg_prints[i] || i >= leg_prints_.size() || state->leg_prints[i] != leg_prints_[i]) {
+            refuse_replaced("close the mirror on every node and create it with the log argument `sync`");
+            return;
+        }
     state_ = std::move(*state);
     has_state_ = true;
     leg_epoch_at_ = host_.now();
@@ -500,6 +544,8 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
                 apart_.coarsen(wire::kRangesPerMessage);
                 host_.send(uuid_, wire::LegFailed{std::exchange(apart_, {}).ranges(), 1});
             }
+            replaced_.clear();
+            if (!params_.groups()) host_.emit(out::KeepLegs{uuid_});
             if (suspended_) host_.emit(out::Resume{uuid_});
             if (!uncertain_.empty()) drain_after_ = host_.now() + 2000;
             my_busy_ = from->busy;
@@ -786,7 +832,7 @@ void Log::apply_settle(const Settle& view) {
     // Two halves that have seen nothing but the loss of each other must not take their states for the same.
     if (host_.version() >= wire::kApartSince)
         for (NodeId node : view.processes) state_.chain = (state_.chain ^ node) * 0x100000001b3ull;
-    if (host_.version() < wire::kSlotsSince) state_.slots = 0;
+    if (host_.version() < wire::kSlotsSince) state_.slots = 0, state_.leg_prints.clear();
     std::vector<NodeId> nodes;
     for (const auto& [node, m] : state_.members) nodes.push_back(node);
     const bool in_one_moment = view.losses <= 1 && !state_.primary_has_alone();
@@ -818,6 +864,7 @@ void Log::settle(const Settle& view) {
     const bool stays = view.authority.contains(host_.config().self);
     switch (phase_) {
         case Phase::detached:
+        case Phase::looking:
         case Phase::opening:
         case Phase::folding: break;
         case Phase::forming:
@@ -1015,6 +1062,7 @@ void Log::leave_done() {
     disk_open_ = false;
     if (postsuspend_) answer(*postsuspend_, 0);
     postsuspend_.reset();
+    if (!resumes_.empty() && instances_.contains(resumes_.back().luid)) take_up(resumes_.back().luid);  // came meanwhile
 }
 
 void Log::forget_local() {

@@ -28,6 +28,7 @@ namespace clogd {
 
 enum class Phase : uint8_t {
     detached,   // constructed, not in use
+    looking,    // at the disks below the mirror: are they those that were there?
     opening,    // the log device is being opened
     waiting,    // has asked to attach, or will when the view is settled
     forming,    // alone with the log disk: reads it and writes the first state
@@ -83,7 +84,7 @@ struct Settle {
     std::map<NodeId, proto::wire::LogStanding> standings;  // of this log
     uint64_t applied = 0, chain = 0;                       // the authority's; nobody active: 0
     std::set<NodeId> authority;
-    NodeId alone = 0;  // forms the state, or writes the last one
+    NodeId alone = 0;    // forms the state, or writes the last one
     uint8_t losses = 0;  // memberships since the view before this one that lost somebody
 };
 
@@ -121,6 +122,7 @@ class Log {
     void disk_done(const ev::DiskDone& e);
     void legs_flushed(bool ok);
     void legs(const ev::Legs& e);
+    void leg_disks(const ev::LegDisks& e);
     void copied(const ev::Copied& e);
     void copy_idle();
     void drained(const ev::Drained& e);
@@ -164,6 +166,8 @@ class Log {
     enum class Verdict : uint8_t { yes, no, wait };
 
     // log.cc
+    void begin();
+    void refuse_replaced(const char* remedy);
     void attach();
     void send_attach();
     void restart_attach(const char* why);
@@ -214,6 +218,8 @@ class Log {
     void ctr(const proto::ulog::Call& call);
     void resume(const proto::ulog::Call& call);
     void postsuspend(const proto::ulog::Call& call);
+    void take_up(uint64_t luid);
+    void leave();
     void drained_now();
     bool try_answer(Held& held);
     Verdict in_sync(Region r);
@@ -444,6 +450,9 @@ class Log {
     TimeMs granted_at_ = 0;
 
     // copying
+    std::set<size_t> replaced_;         // places of the table with other disks than were there
+    std::vector<uint64_t> leg_prints_;  // of the table's disks
+    std::string replaced_text_;
     uint32_t legs_ = 0;
     bool handle_errors_ = false;
     bool legs_asked_ = false;

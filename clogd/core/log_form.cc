@@ -50,6 +50,10 @@ void Log::become_former() {
         host_.send(uuid_, wire::Detach{});
         return;
     }
+    if (!replaced_.empty() && params_.sync_mode != wire::kForceSync) {
+        refuse_replaced("create the mirror with the log argument `sync`");
+        return;
+    }
     former_ = true;
     phase_ = Phase::forming;
     header_page_.clear();
@@ -270,7 +274,7 @@ void Log::form_from_disk(const Bytes& bytes) {
         disk_failed(fmt::format("log device {} has room for {} nodes, all in use: use a larger log device", device_, layout_.slots));
         return;
     }
-    if (host_.version() >= wire::kSlotsSince) s.slots = static_cast<uint16_t>(layout_.slots);
+    if (host_.version() >= wire::kSlotsSince) s.slots = static_cast<uint16_t>(layout_.slots), s.leg_prints = leg_prints_;
     me.status = Member::joining;
     me.boot = cfg.boot;
     me.legs = s.legs.count;
@@ -346,6 +350,7 @@ void Log::form_from_memory() {
     if (s.legs.degraded()) s.missed.add(trusted ? missed : all);
     else s.raw.add(missed);  // another table: what some leg missed is copied from the first
     s.torn.remove(s.raw);
+    if (host_.version() >= wire::kSlotsSince) s.leg_prints = leg_prints_;
     MemberState& me = s.members[cfg.self];
     me.status = Member::joining;
     me.boot = cfg.boot;

@@ -156,7 +156,7 @@ void Log::found_live(const Instance& instance, const proto::AgreedLegs& legs) {
     own_read_ = !params_.has_disk;
     // No disk tells what the predecessor had marked: the kernel may be writing anywhere until it is drained, or says what it holds.
     if (!params_.has_disk && !params_.groups()) uncertain_.add(Range{0, params_.regions()});
-    attach();
+    begin();
 }
 
 void Log::adopt(const Call& call, const Instance& instance) {
@@ -167,8 +167,10 @@ void Log::adopt(const Call& call, const Instance& instance) {
 void Log::resume(const Call& call) {
     Instance& in = instances_[call.luid];
     for (auto& [luid, other] : instances_) other.live = luid == call.luid;
-    const bool same = in.params == params_ && in.device == device_;
-    if (phase_ == Phase::active) {
+    wire::Params mine = params_;
+    if (!mine.groups() && !in.params.groups()) mine.sync_mode = in.params.sync_mode;  // of the state: how it began
+    const bool same = in.params == mine && in.device == device_;
+    if (phase_ == Phase::active && same) {
         suspended_ = false;
         if (!tainted_.empty() && live_luid_ && call.luid != live_luid_) {  // another table: its region hash is new
             RangeSet drop = tainted_;
@@ -194,13 +196,20 @@ void Log::resume(const Call& call) {
             return;
         }
     resumes_.push_back(h);
-    if (phase_ != Phase::detached) return;
-    if (!same) params_ = in.params, device_ = in.device;
+    if (phase_ == Phase::detached) take_up(call.luid);
+    if (phase_ != Phase::active) return;
+    held_.clear();
+    leave();  // a table of another size or log: what was agreed for the one before does not hold for it
+}
+
+void Log::take_up(uint64_t luid) {
+    const Instance& in = instances_.at(luid);
     params_ = in.params;
-    live_luid_ = call.luid;
+    device_ = in.device;
+    live_luid_ = luid;
     kept_ = false;
     trouble_.clear();
-    attach();
+    begin();
 }
 
 void Log::end_everything_marked() {
@@ -228,9 +237,8 @@ void Log::postsuspend(const Call& call) {
         answer(call, 0);
         return;
     }
-    const RangeSet marks = all_marks();
-    drained_now();
     if (draining_ || suspended_ || (phase_ != Phase::active && phase_ != Phase::detached)) {
+        drained_now();
         // Our own suspend, or nothing to leave: an attach that is under way stops with the table.
         if (!draining_ && !suspended_) {
             resumes_.clear();
@@ -248,6 +256,13 @@ void Log::postsuspend(const Call& call) {
         return;
     }
     postsuspend_ = call;
+    leave();
+}
+
+// The table that was live has nothing in flight any more.
+void Log::leave() {
+    const RangeSet marks = all_marks();
+    drained_now();
     phase_ = Phase::detaching;
     cancel_copies();
     copying_.clear();

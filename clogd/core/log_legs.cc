@@ -455,6 +455,9 @@ std::string Log::form_legs(LogState& s, const proto::AgreedLegs& found) {
     s.legs.epoch = found.epoch + 1;
     s.legs.seen_by_gone = s.primary_has_alone() && host_.version() >= wire::kUnseenSince;
     s.missed.clear();
+    const bool as_before = mine == found.count && found.count >= 2 && found.primary < found.count;
+    if (const uint8_t source = as_before ? found.primary : uint8_t{0}; replaced_.contains(source))
+        return fmt::format("leg {} of the table is another disk than before, and would be copied over the others: put the disk that was there in its place", source);
     if (found.count < 2 || found.count > proto::kMaxLegs || found.primary >= found.count) return {};
     const bool matters = found.away || s.unsynced_count();  // else every leg is as good as the others
     if (mine == 0 && found.primary != 0 && matters)

@@ -89,9 +89,10 @@ struct LogState {
     std::map<uint64_t, Report> reports;
     LegState legs;
     Groups groups;
-    uint16_t slots = 0;     // on the log disk; 0: not known, a member is of an earlier version
-    uint64_t rate_kib = 0;  // per second, of copying by all members together; 0: as fast as it goes
-    RangeSet missed;        // while a leg is away or joining: where it may be behind, as far as no member's marks say so
+    uint16_t slots = 0;                // on the log disk; 0: not known, a member is of an earlier version
+    std::vector<uint64_t> leg_prints;  // of the disks that the state was formed with (leg_disk.hh), by place
+    uint64_t rate_kib = 0;             // per second, of copying by all members together; 0: as fast as it goes
+    RangeSet missed;                   // while a leg is away or joining: where it may be behind, as far as no member's marks say so
 
     bool unsynced(Region r) const { return torn.contains(r) || raw.contains(r); }
     uint64_t unsynced_count() const { return torn.count() + raw.count(); }
@@ -254,11 +255,11 @@ struct LogState {
             a(unseen), a(legs.seen_by_gone);
             legs.unseen = {unseen.begin(), unseen.end()};
             if (a.left() == 0) return;
-            a(slots);
-            if (slots > proto::kMaxNodes) a.fail();
-        } else if (!unseen.empty() || legs.seen_by_gone || slots) {
+            a(slots), a(leg_prints);
+            if (slots > proto::kMaxNodes || leg_prints.size() > proto::kMaxLegs) a.fail();
+        } else if (!unseen.empty() || legs.seen_by_gone || slots || !leg_prints.empty()) {
             a(unseen), a(legs.seen_by_gone);
-            if (slots) a(slots);
+            if (slots || !leg_prints.empty()) a(slots), a(leg_prints);
         }
     }
     template <class A>

@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 
 #include "clogd/io/clock.hh"
+#include "clogd/io/leg_disks.hh"
 #include "clogd/io/logging.hh"
 #include "proto/control.hh"
 
@@ -379,6 +380,26 @@ void Daemon::act(out::DiskWrite& o) {
         std::memcpy(buffer.data(), data.data(), data.size());
         int r = disk ? disk->write_durable(buffer.data(), data.size(), offset) : -ENODEV;
         later(ev::DiskDone{uuid, op, r == 0, {}, r == -EILSEQ ? "it reads back other than it was written" : r ? std::strerror(-r) : ""});
+    });
+}
+
+void Daemon::act(out::LookAtLegs& o) {
+    LogIo& x = io(o.uuid);
+    x.device_worker.post([this, &x, uuid = o.uuid, directory = options_.run_directory] {
+        std::string error;
+        x.leg_disks.clear();
+        if (auto m = find_mirror(uuid, &error))
+            for (const auto& leg : m->legs) x.leg_disks.push_back(leg_disk(leg.device, leg.offset_sectors));
+        later(ev::LegDisks{uuid, x.leg_disks.empty() ? std::vector<LegDisk>() : remembered_legs(directory, uuid), x.leg_disks});
+    });
+}
+
+void Daemon::act(out::KeepLegs& o) {
+    LogIo& x = io(o.uuid);
+    x.device_worker.post([&x, uuid = o.uuid, directory = options_.run_directory] {
+        if (x.leg_disks.empty()) return;
+        if (std::string error = remember_legs(directory, uuid, x.leg_disks); !error.empty())
+            log(Level::warning, fmt::format("{} (log {}): a disk that is put in another's place will not be noticed", error, uuid));
     });
 }
 

@@ -76,6 +76,7 @@ class Daemon {
         Worker disk_worker, device_worker, probe_worker;
         std::unique_ptr<Copier> copier;
         KnownMirror mirror;
+        std::vector<LegDisk> leg_disks;                          // as the core looked at them; of the device worker
         std::vector<Paths> paths;                                // to each leg, as last seen
         uint16_t failed = 0, failure_told = 0, away_before = 0;  // bits of legs: what the kernel has said of them, what was said of their paths then
         uint64_t unsynced_before = 0;
@@ -92,6 +93,8 @@ class Daemon {
     void act(out::DiskWrite& o);
     void act(out::FlushLegs& o);
     void act(out::FindLegs& o);
+    void act(out::LookAtLegs& o);
+    void act(out::KeepLegs& o);
     void act(out::Copy& o);
     void act(out::CopyFirst& o);
     void act(out::CopyUntil& o);

@@ -98,7 +98,8 @@ void fuzz_cluster(ByteView bytes) {
     call.data.assign(ctr.begin(), ctr.end());
     feed(clogd::ev::Call{call});
     call.type = ulog::Request::resume;
-    std::vector<clogd::Output> out = feed(clogd::ev::Call{call});
+    feed(clogd::ev::Call{call});
+    std::vector<clogd::Output> out = feed(clogd::ev::LegDisks{"u", {}, {}});
     for (int i = 0; i < 4; ++i) {
         std::vector<clogd::Output> next;
         for (auto& o : out)

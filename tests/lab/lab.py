@@ -410,7 +410,7 @@ class Node:
         nodes = "".join(f"  node {{ nodeid: {n.number} name: node{n.number} ring0_addr: 10.77.0.{n.number} }}\n".replace(" name", "\n    name")
                         .replace(" ring0", "\n    ring0").replace("{ ", "{\n    ").replace(" }", "\n  }") for n in self.lab.nodes)
         conf = (f"totem {{\n  version: 2\n  cluster_name: lab\n  transport: {self.lab.transport}\n  token: {self.lab.token}\n  crypto_cipher: none\n  crypto_hash: none\n}}\n"
-                f"nodelist {{\n{nodes}}}\nquorum {{\n  provider: corosync_votequorum\n}}\nlogging {{\n  to_stderr: yes\n  to_syslog: no\n}}\n"
+                f"nodelist {{\n{nodes}}}\nquorum {{\n  provider: corosync_votequorum\n  {self.lab.quorum}\n}}\nlogging {{\n  to_stderr: yes\n  to_syslog: no\n}}\n"
                 "system {\n  sched_rr: no\n  move_to_root_cgroup: no\n}\n")
         self.run(f"mkdir -p /etc/corosync && cat > /etc/corosync/corosync.conf <<'X'\n{conf}X\nsetsid corosync -f > /dev/ttyS2 2>&1 < /dev/null &")
 
@@ -610,11 +610,12 @@ class LocalMirror(Mirror):
 
 
 class Lab:
-    def __init__(self, nodes=3, disks=None, cpus=1, memory=640, token=1000, name=None, kernel=None, transport="udpu", twice=(), counted=False):
+    def __init__(self, nodes=3, disks=None, cpus=1, memory=640, token=1000, name=None, kernel=None, transport="udpu", twice=(), counted=False, quorum=""):
         """Corosync's usual transport, knet, takes seconds to start in an emulated machine: stories about the network have it.
         `twice`: disks that a machine sees by two SCSI adapters each. `counted`: a nanosecond is an instruction that the machine executes, or time that it sleeps, so what its own
         code costs is measured alike on every host; one processor each."""
         self.transport, self.twice, self.counted = transport, twice, counted
+        self.quorum = quorum  # a line of corosync.conf's section of that name
         self.sizes = disks or {"leg0": 64 * MIB, "leg1": 64 * MIB, "log": 4 * MIB}
         self.cpus, self.memory, self.token = cpus, memory, token
         if DEBUG_KERNEL:

@@ -750,6 +750,10 @@ class World final : public KernelHost {
                   feed(*nodes_[id], ev::Probed{o.uuid, o.leg, mirror_of(o.uuid).path(id, o.leg)});
               }));
     }
+    void act(Node&, out::KeepLegs&) {}
+    void act(Node& node, out::LookAtLegs& o) {
+        after(rng_.between(20, 2000), daemon_guard(node, [this, id = node.id, uuid = o.uuid] { feed(*nodes_[id], ev::LegDisks{uuid, {}, {}}); }));
+    }
     void act(Node& node, out::FindLegs& o) {
         after(rng_.between(50, 2000), daemon_guard(node, [this, id = node.id, uuid = o.uuid] {
                   feed(*nodes_[id], ev::Legs{uuid, static_cast<uint32_t>(mirror_of(uuid).legs.size()), true, {}});
@@ -1440,6 +1444,7 @@ class World final : public KernelHost {
             solo.step(e, static_cast<TimeMs>(round * 10 + 10));
             for (Output& o : solo.output()) {
                 if (auto* s = std::get_if<out::Send>(&o)) todo.push_back(ev::Deliver{1000, s->frame});
+                else if (auto* look = std::get_if<out::LookAtLegs>(&o)) todo.push_back(ev::LegDisks{look->uuid, {}, {}});
                 else if (auto* answer = std::get_if<out::Answer>(&o)) {
                     if (answer->reply.type != Request::ctr) continue;
                     call.type = Request::resume;

@@ -20,6 +20,7 @@ struct Group {
         std::vector<out::Tell> told;
         std::vector<out::Copy> copies;
         uint64_t copy_rate = 0;
+        std::vector<LegDisk> disks_were, disks_are;
         uint32_t copy_one_in = 1;
         explicit Member(const Config& c) : cluster(c) {}
         bool noted(const std::string& part) const {
@@ -139,6 +140,8 @@ struct Group {
     }
     void act(NodeId, Member& m, out::Answer& o) { m.replies.push_back(o.reply); }
     void act(NodeId, Member& m, out::Note& o) { m.notes.push_back(o.text); }
+    void act(NodeId n, Member& m, out::LookAtLegs& o) { todo.emplace_back(n, ev::LegDisks{o.uuid, m.disks_were, m.disks_are}); }
+    void act(NodeId, Member& m, out::KeepLegs&) { m.disks_were = m.disks_are; }
     void act(NodeId n, Member&, out::FindLegs& o) { todo.emplace_back(n, ev::Legs{o.uuid, 2, true, {}}); }
     void act(NodeId n, Member&, out::FlushLegs& o) { todo.emplace_back(n, ev::LegsFlushed{o.uuid, true}); }
     void act(NodeId n, Member& m, out::Copy& o) {

@@ -29,6 +29,7 @@ struct Solo {
     std::function<void(const Bytes& disk)> cut_short;  // is shown the disk as it would be if everybody crashed during a write
     std::deque<Event> held_writes, held_copies;
     std::deque<Event> todo;
+    std::vector<LegDisk> disks_were, disks_are;  // below the mirror
 
     static Config defaults() {
         Config c;
@@ -85,6 +86,8 @@ struct Solo {
         ++flushes;
         if (!hold_flushes) todo.push_back(ev::LegsFlushed{o.uuid, true});
     }
+    void act(out::LookAtLegs& o) { todo.push_back(ev::LegDisks{o.uuid, disks_were, disks_are}); }
+    void act(out::KeepLegs&) { disks_were = disks_are; }
     void act(out::FindLegs& o) { todo.push_back(ev::Legs{o.uuid, legs_ok ? 2u : 0u, true, legs_ok ? "" : "no mirror"}); }
     void act(out::Copy& o) {
         copies.push_back(o);

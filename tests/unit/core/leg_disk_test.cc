@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A table that puts another disk in the place of a leg (I3).
+#include <gtest/gtest.h>
+
+#include "tests/unit/core/group.hh"
+
+using namespace test;
+
+namespace {
+constexpr char kTable[] = "131072 clustered-disk 253:4 1024 nosync";
+constexpr char kSync[] = "131072 clustered-disk 253:4 1024 sync";
+
+LegDisk disk(const std::string& name) { return {"8:" + std::to_string(name.back()), 0, {}, {name}}; }
+std::vector<LegDisk> disks(const std::string& first, const std::string& second) { return {disk(first), disk(second)}; }
+
+struct Mirrored : Solo {
+    uint64_t luid = 1;
+    uint32_t resumed = 0;
+    explicit Mirrored() {
+        disks_are = disks("a", "b");
+        load(kTable);
+    }
+    void load(const std::string& ctr) {
+        ask(Request::ctr, text(ctr), luid);
+        resumed = ask(Request::resume, {}, luid);
+        pass(2000);
+    }
+    void close() {
+        ask(Request::postsuspend, {}, luid);
+        pass(500);
+        ask(Request::dtr, {}, luid++);
+        pass(100);
+    }
+    const Log& log() { return *cluster.logs().at("LVM-x"); }
+    bool noted(const std::string& part) const {
+        return std::any_of(notes.begin(), notes.end(), [&](const std::string& n) { return n.find(part) != std::string::npos; });
+    }
+};
+}  // namespace
+
+TEST(ReplacedLeg, IsRefusedWithTheRemedy) {
+    Mirrored m;
+    ASSERT_EQ(m.log().phase(), Phase::active);
+    m.close();
+    m.disks_are = disks("a", "c");
+    m.load(kTable);
+    EXPECT_EQ(m.log().phase(), Phase::detached);
+    EXPECT_LT(m.error(m.resumed), 0);
+    EXPECT_TRUE(m.noted("leg 1 of the table is")) << m.notes.back();
+    EXPECT_NE(m.log().trouble().find("`sync`"), std::string::npos);
+    EXPECT_EQ(m.value(m.ask(Request::is_remote_recovering, Solo::u64({0}), m.luid)), 1) << "its writes wait";
+    m.close();
+    m.disks_are = disks("a", "b");
+    m.load(kTable);
+    EXPECT_EQ(m.log().phase(), Phase::active);
+    EXPECT_EQ(m.log().state().unsynced_count(), 0u);
+}
+
+TEST(ReplacedLeg, IsWrittenAnewWithSync) {
+    Mirrored m;
+    m.close();
+    m.disks_are = disks("a", "c");
+    m.hold_copies = true;
+    m.load(kSync);
+    ASSERT_EQ(m.log().phase(), Phase::active);
+    EXPECT_EQ(m.log().state().unsynced_count(), 128u);
+    m.release_copies();
+    m.pass(20000);
+    EXPECT_EQ(m.log().state().unsynced_count(), 0u);
+    m.close();
+    m.load(kTable);
+    EXPECT_EQ(m.log().phase(), Phase::active) << "it is the one that was there by now";
+}
+
+TEST(ReplacedLeg, IsNotWhatTheOthersAreWrittenFrom) {
+    Mirrored m;
+    m.close();
+    for (const auto& is : {disks("c", "b"), disks("b", "a")}) {
+        m.disks_are = is;
+        m.load(kSync);
+        EXPECT_NE(m.log().phase(), Phase::active);
+        EXPECT_TRUE(m.copies.empty());
+        EXPECT_TRUE(m.noted("would be copied over the others"));
+        m.close();
+    }
+}
+
+TEST(ReplacedLeg, ALegMoreIsAnotherDisk) {
+    Mirrored m;
+    m.close();
+    m.disks_are.push_back(disk("c"));
+    m.load(kTable);
+    EXPECT_EQ(m.log().phase(), Phase::detached);
+    EXPECT_TRUE(m.noted("leg 2 of the table"));
+}
+
+TEST(ReplacedLeg, WhatIsNotKnownIsNotRefused) {
+    Mirrored m;
+    m.close();
+    m.disks_are.clear();
+    m.load(kTable);
+    EXPECT_EQ(m.log().phase(), Phase::active);
+}
+
+TEST(ReplacedLeg, IsWelcomeIfTheOthersHaveTheSameInItsPlace) {
+    Group g(2);
+    for (NodeId n : {1u, 2u}) g.node(n).disks_are = disks("a", "c");
+    g.node(2).disks_were = disks("a", "b");
+    g.create(1, kTable);
+    g.pass(1000);
+    g.create(2, kTable);
+    g.pass(1000);
+    EXPECT_EQ(g.log(2).phase(), Phase::active);
+}
+
+TEST(ReplacedLeg, IsRefusedIfTheOthersHaveAnother) {
+    Group g(2);
+    g.node(1).disks_are = disks("a", "b");
+    g.node(2).disks_are = disks("a", "c");
+    g.node(2).disks_were = disks("a", "b");
+    g.create(1, kTable);
+    g.pass(1000);
+    g.create(2, kSync);
+    g.pass(1000);
+    EXPECT_EQ(g.log(2).phase(), Phase::detached);
+    EXPECT_TRUE(g.node(2).noted("close the mirror on every node"));
+    g.pass(3000);
+    EXPECT_EQ(g.log(1).state().members.size(), 1u);
+}
+
+TEST(Table, OfAnotherSizeBeginsAnewAlsoWhileTheLogIsInUse) {
+    Mirrored m;
+    ASSERT_EQ(m.log().state().params.regions(), 128u);
+    m.ask(Request::ctr, Solo::text("262144 clustered-disk 253:4 1024 nosync"), 2);
+    m.ask(Request::resume, {}, 2);
+    m.pass(3000);
+    EXPECT_EQ(m.log().phase(), Phase::active);
+    EXPECT_EQ(m.log().state().params.regions(), 256u);
+}
+
+TEST(Slots, AreCountedAlikeByAll) {
+    Group g(2);
+    g.create(1, kTable);
+    g.pass(1000);
+    g.disk.resize(8 << 20);  // the device has grown, and node 2 sees it so
+    g.create(2, kTable);
+    g.pass(1000);
+    ASSERT_EQ(g.log(2).phase(), Phase::active);
+    EXPECT_GT(g.log(1).state().slots, 0u);
+    EXPECT_EQ(g.log(1).state().slots, g.log(2).state().slots);
+}
