@@ -93,10 +93,12 @@ void Log::leg_disks(const ev::LegDisks& e) {
     }
     trouble_ = replaced_text_ + ". Load the table with the disks that were there";  // its kernel may hold writes: it is held on to
     note(Level::error, trouble_);
+    hold_kernel();
 }
 
 void Log::refuse_replaced(const char* remedy) {
     host_.send(uuid_, wire::Detach{});
+    hold_kernel();
     refused(fmt::format("{}. Load the table with the disks that were there; or, to have the disk written anew, {}", replaced_text_, remedy));
 }
 
@@ -222,6 +224,7 @@ void Log::own_slot_read(const ev::DiskDone& e, bool header) {
         } else {
             mine = true;
             uncertain_.add(c.marks);
+            apart_.add(c.raw), apart_.add(c.torn);
         }
     }
     // A table that was not in use before the predecessor died: what is marked is of a kernel that is gone.
@@ -377,6 +380,11 @@ void Log::disk_done(const ev::DiskDone& e) {
             if (!d.trusted)
                 note(Level::error,
                      fmt::format("log device {}: the slot of node {} {}; every region will be copied", device_, node, e.ok ? "is damaged" : "cannot be read (" + e.error + ")"));
+            if (host_.halves() && d.final && d.trusted && wrote) {  // what it has come to know in a half of its own
+                marks.add(content.torn);
+                content.raw.coarsen(wire::kRangesPerMessage);
+                if (!content.raw.empty()) host_.send(uuid_, wire::LegFailed{content.raw.ranges(), 1});
+            }
             marks.coarsen(wire::kRangesPerMessage);
             d.marks = marks.ranges();
             host_.send(uuid_, std::move(d));
@@ -540,10 +548,11 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
             channel_.lost_told.clear();   // said in an earlier standing, and perhaps not heard
             channel_.told_close.clear();  // what the kernel cleared meanwhile may count as in use again
             speak_again();
-            if (!apart_.empty()) {
+            if (host_.halves() && !apart_.empty()) {
                 apart_.coarsen(wire::kRangesPerMessage);
-                host_.send(uuid_, wire::LegFailed{std::exchange(apart_, {}).ranges(), 1});
+                host_.send(uuid_, wire::LegFailed{apart_.ranges(), 1});
             }
+            apart_.clear();
             replaced_.clear();
             if (!params_.groups()) host_.emit(out::KeepLegs{uuid_});
             if (suspended_) host_.emit(out::Resume{uuid_});
@@ -927,12 +936,18 @@ void Log::unsettle() {
     if (phase_ == Phase::detached) has_state_ = false;  // a state that was closed may be overtaken unseen
 }
 
+// Writes that the stock target has begun cannot be taken back from it: nothing gets as far. Ours has no lease then, or none any more.
+void Log::hold_kernel() {
+    if (channel_.on || params_.groups()) return;
+    if (!suspended_) host_.emit(out::Suspend{uuid_});
+    suspended_ = true;
+}
+
 void Log::freeze(const char* why) {
     switch (phase_) {
         case Phase::active:
             note(Level::warning, fmt::format("writes wait: {}", why));
-            if (!suspended_ && !channel_.on && !params_.groups()) host_.emit(out::Suspend{uuid_});  // else its lease ends
-            suspended_ = !channel_.on && !params_.groups();
+            hold_kernel();
             cancel_copies();
             copying_.clear();
             result_ = {};

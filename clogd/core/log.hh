@@ -168,6 +168,7 @@ class Log {
     // log.cc
     void begin();
     void refuse_replaced(const char* remedy);
+    void hold_kernel();
     void attach();
     void send_attach();
     void restart_attach(const char* why);

@@ -340,7 +340,7 @@ bool Log::pass_mode() const {
 
 // A region that is written without pause is never cleared; only a suspend of the mirror makes the kernel let go of it.
 void Log::drain_if_stuck() {
-    if (phase_ != Phase::active || draining_ || channel_.on) return;
+    if (phase_ != Phase::active || draining_ || channel_.on || (host_.halves() && state_.unseen_grants())) return;
     RangeSet stuck = my_busy_;
     const bool heal = !tainted_.empty() && !trouble_sticky_ && !state_.halted() && !(self() && self()->trouble);
     if (!heal) stuck.remove(tainted_);

@@ -208,6 +208,7 @@ void Log::take_up(uint64_t luid) {
     device_ = in.device;
     live_luid_ = luid;
     kept_ = false;
+    suspended_ = false;  // its kernel has just been resumed
     trouble_.clear();
     begin();
 }
@@ -487,7 +488,9 @@ Log::Verdict Log::in_sync(Region r) {
         wanted(r);
         return Verdict::wait;
     }
-    const bool wedged = draining_ && host_.now() >= drain_started_ + kWedgedMs;
+    // Where the lost node may be writing, too, nobody else would know of what is written to one leg.
+    const bool alone = host_.halves() && state_.unseen_grants();
+    const bool wedged = draining_ && !alone && host_.now() >= drain_started_ + kWedgedMs;
     if (state_.halted() || wedged) {
         // Nobody can copy, or this answer keeps a suspend from ending that others wait for. The stock target decides by its legs; it may write here unmarked until its table is
         // replaced.

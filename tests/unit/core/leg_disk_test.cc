@@ -49,6 +49,7 @@ TEST(ReplacedLeg, IsRefusedWithTheRemedy) {
     EXPECT_TRUE(m.noted("leg 1 of the table is")) << m.notes.back();
     EXPECT_NE(m.log().trouble().find("`sync`"), std::string::npos);
     EXPECT_EQ(m.value(m.ask(Request::is_remote_recovering, Solo::u64({0}), m.luid)), 1) << "its writes wait";
+    EXPECT_EQ(m.suspends, 1u) << "so that another table can take its place";
     m.close();
     m.disks_are = disks("a", "b");
     m.load(kTable);

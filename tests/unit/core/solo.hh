@@ -24,7 +24,7 @@ struct Solo {
     std::vector<std::string> notes;
     std::vector<out::Tell> told;
     std::vector<out::Copy> copies;
-    uint64_t sends = 0, disk_writes = 0, flushes = 0;
+    uint64_t suspends = 0, sends = 0, disk_writes = 0, flushes = 0;
     bool disk_ok = true, hold_writes = false, legs_ok = true, legs_readable = true, hold_copies = false, hold_flushes = false;
     std::function<void(const Bytes& disk)> cut_short;  // is shown the disk as it would be if everybody crashed during a write
     std::deque<Event> held_writes, held_copies;
@@ -88,6 +88,7 @@ struct Solo {
     }
     void act(out::LookAtLegs& o) { todo.push_back(ev::LegDisks{o.uuid, disks_were, disks_are}); }
     void act(out::KeepLegs&) { disks_were = disks_are; }
+    void act(out::Suspend&) { ++suspends; }
     void act(out::FindLegs& o) { todo.push_back(ev::Legs{o.uuid, legs_ok ? 2u : 0u, true, legs_ok ? "" : "no mirror"}); }
     void act(out::Copy& o) {
         copies.push_back(o);
