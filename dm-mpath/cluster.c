@@ -173,6 +173,20 @@ bool cluster_may_enter(struct mpath *m)
 	return false;
 }
 
+/* The hardware of the current group is about to be made ready. */
+void cluster_begins(struct mpath *m)
+{
+	if (m->log && !m->guest)
+		m->log->type->set_region_sync(m->log, m->current_group->shared, CLOG_SWITCH_BEGINS);
+}
+
+/* It could not be, and nothing of that is under way any more. */
+void cluster_failed(struct mpath *m, struct group *group)
+{
+	if (m->log)
+		m->log->type->set_region_sync(m->log, group->shared, 0);
+}
+
 /* The hardware of the current group has been made ready. */
 void cluster_entered(struct mpath *m)
 {

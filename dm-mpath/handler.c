@@ -109,7 +109,9 @@ bool handler_init_locked(struct mpath *m)
 	list_for_each_entry(path, &m->current_group->all, list)
 		if (path_usable(path))
 			handler_call(path, delay);
-	if (!m->initialising) /* there is nothing to make ready */
+	if (m->initialising)
+		cluster_begins(m);
+	else /* there is nothing to make ready */
 		WRITE_ONCE(m->readiness, READY);
 	return m->initialising;
 }
@@ -160,6 +162,8 @@ static void done(struct mpath_path *path, bool failed, bool later)
 		handler_init_locked(m);
 	}
 	if (!m->initialising) {
+		if (m->current_group != path->group)
+			cluster_failed(m, path->group);
 		if (!m->log || m->readiness != READY_WANTED) {
 			WRITE_ONCE(m->readiness, READY);
 			m->again_later = false; /* the next call is about something else */

@@ -414,6 +414,8 @@ void cluster_suspend(struct mpath *m);
 void cluster_reach(struct group *group);
 struct group *cluster_group(struct mpath *m);
 bool cluster_may_enter(struct mpath *m);
+void cluster_begins(struct mpath *m);
+void cluster_failed(struct mpath *m, struct group *group);
 void cluster_entered(struct mpath *m);
 void cluster_ask(struct mpath *m, struct group *group);
 void cluster_look(struct work_struct *work);

@@ -24,6 +24,7 @@ struct grouping {
 	bool busy;	   /* a node is switching the array */
 	bool say;	   /* the others are to be told reach and wants, */
 	bool say_switched; /* and how the switch has ended */
+	bool under_way;	   /* the switch that was granted has begun, and its outcome is not known */
 	bool ended;	   /* the grant of this turn is used up */
 	clog_u32 how;	   /* CLOG_SWITCH_ */
 };
@@ -46,6 +47,7 @@ static inline void grouping_reset(struct grouping *g, clog_u16 said)
 	g->busy = false;
 	g->say = true;
 	g->say_switched = false;
+	g->under_way = false;
 	g->ended = false;
 }
 
@@ -90,17 +92,33 @@ static inline void grouping_give_up(struct grouping *g, clog_u32 group)
 	grouping_changed(g);
 }
 
+/* The switch that was granted begins: from now on only its end ends the grant. */
+static inline void grouping_begin(struct grouping *g, clog_u32 group)
+{
+	g->under_way = group != CLOG_GROUP_NONE && grouping_granted(g, group);
+}
+
 /* The switch that was granted has ended. True: there is something to tell. */
 static inline bool grouping_end(struct grouping *g, clog_u32 group, clog_u32 how)
 {
 	if (group == CLOG_GROUP_NONE || !grouping_granted(g, group))
 		return false;
+	g->under_way = false;
 	g->ended = true;
 	g->how = how;
 	g->say_switched = true;
 	if (how != CLOG_SWITCH_DONE)
 		grouping_give_up(g, group);
 	return true;
+}
+
+/*
+ * The grant is of no use any more. While the switch is under way that is not for this node to say:
+ * another would be let switch the array at the same time.
+ */
+static inline bool grouping_return(struct grouping *g, clog_u32 group, clog_u32 how)
+{
+	return !g->under_way && grouping_end(g, group, how);
 }
 
 /* Whether a path of the group can be used. True: there is something to tell. */
@@ -113,7 +131,7 @@ static inline bool grouping_reach(struct grouping *g, clog_u32 group, bool on)
 	g->reach ^= bit;
 	grouping_changed(g);
 	if (!on) {
-		grouping_end(g, group, CLOG_SWITCH_FAILED);
+		grouping_return(g, group, CLOG_SWITCH_FAILED);
 		grouping_give_up(g, group);
 	}
 	return true;
@@ -128,7 +146,7 @@ static inline enum grouping_answer grouping_ask(struct grouping *g, clog_u32 gro
 		grouping_changed(g);
 		*tell = true;
 	}
-	if (g->granted != group && grouping_end(g, g->granted, CLOG_SWITCH_DECLINED))
+	if (g->granted != group && grouping_return(g, g->granted, CLOG_SWITCH_DECLINED))
 		*tell = true; /* it has thought better of it */
 	if (grouping_granted(g, group))
 		return GROUPING_MAY;
@@ -150,6 +168,7 @@ static inline bool grouping_take(struct grouping *g, clog_u32 value, clog_u32 tu
 	    granted == CLOG_GROUP_NONE)
 		grouping_give_up(g, g->granted); /* it took too long */
 	if (turn != g->turn || granted == CLOG_GROUP_NONE) {
+		g->under_way = false;
 		g->ended = false;
 		g->say_switched = false;
 	}
@@ -160,7 +179,7 @@ static inline bool grouping_take(struct grouping *g, clog_u32 value, clog_u32 tu
 	g->heard = (clog_u16)(value >> CLOG_GROUP_HEARD_SHIFT);
 	/* It was granted when something else had already been said, which is yet to be heard. */
 	if (granted != CLOG_GROUP_NONE && (g->wants != granted || !(g->reach & 1u << granted)))
-		grouping_end(g, granted, CLOG_SWITCH_DECLINED);
+		grouping_return(g, granted, CLOG_SWITCH_DECLINED);
 	return true;
 }
 

@@ -101,6 +101,7 @@ enum clog_frame_type {
 #define CLOG_SWITCH_FAILED 0u
 #define CLOG_SWITCH_DONE 1u
 #define CLOG_SWITCH_DECLINED 2u /* the node no longer wants it */
+#define CLOG_SWITCH_BEGINS 3 /* between dm-mpath and its log alone: set_region_sync() says so first */
 #define CLOG_GROUPS_SAID_SHIFT 16 /* bits 0-5: the group that is wanted; 16-31: counts what was said */
 #define CLOG_GROUP_GRANTED_SHIFT 6 /* bits 0-5: the group in use; 6-11: the one to which this node may switch */
 #define CLOG_GROUP_BUSY (1u << 12) /* a node is switching */

@@ -101,6 +101,7 @@ class GroupsMap final : public ChannelKernel {
     void enter(uint32_t group, bool granted) {
         if (current_ == group && !granted) return;
         activating_ = true;
+        grouping_begin(&grouping_, group);
         host_.switch_array(node_, index_, group, granted, guard([this, group](bool ok) {
                                activating_ = false;
                                if (ok) current_ = group;

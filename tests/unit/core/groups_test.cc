@@ -233,3 +233,24 @@ TEST(Grouping, AGrantThatComesTooLateIsGivenBack) {
     EXPECT_EQ(g.how, CLOG_SWITCH_DECLINED);
     EXPECT_FALSE(grouping_granted(&g, 1));
 }
+
+// Another node would be let switch the array at the same time.
+TEST(Grouping, ASwitchThatIsUnderWayEndsWhenItHasEnded) {
+    struct grouping g{};
+    grouping_reset(&g, 1);
+    grouping_reach(&g, 0, true);
+    grouping_reach(&g, 1, true);
+    bool tell = false;
+    grouping_ask(&g, 1, &tell);
+    const uint32_t granted = CLOG_GROUP_NONE | 1u << CLOG_GROUP_GRANTED_SHIFT | CLOG_GROUP_BUSY;
+    ASSERT_TRUE(grouping_take(&g, granted, 4));
+    grouping_begin(&g, 1);
+    g.say_switched = false;
+    grouping_reach(&g, 1, false);  // a path fails, another one is still at it
+    grouping_ask(&g, 0, &tell);    // it would rather have the other group by now
+    ASSERT_TRUE(grouping_take(&g, granted, 4));
+    EXPECT_FALSE(g.say_switched);
+    EXPECT_TRUE(grouping_end(&g, 1, CLOG_SWITCH_FAILED));
+    EXPECT_TRUE(g.say_switched);
+    EXPECT_EQ(g.how, CLOG_SWITCH_FAILED);
+}
