@@ -14,13 +14,14 @@ using Bytes = std::vector<u8>;
 
 Bytes designator(u8 association, u8 type, const std::string& name) {
     Bytes d{2, static_cast<u8>(association << 4 | type), 0, static_cast<u8>(name.size())};
-    d.insert(d.end(), name.begin(), name.end());
+    for (const char c : name) d.push_back(static_cast<u8>(c));
     return d;
 }
 
 Bytes page(const std::vector<Bytes>& designators) {
     Bytes p{0, 0x83, 0, 0};
-    for (const Bytes& d : designators) p.insert(p.end(), d.begin(), d.end());
+    for (const Bytes& d : designators)
+        for (const u8 byte : d) p.push_back(byte);
     p[2] = static_cast<u8>((p.size() - 4) >> 8);
     p[3] = static_cast<u8>(p.size() - 4);
     return p;
