@@ -302,8 +302,7 @@ void copies_work(struct mirror_set *ms)
 	if (!atomic_read(&ms->copies))
 		ms->copy_from =
 			ms->primary; /* the source stays the same while copies are under way */
-	while (!atomic_read(&ms->suspended) &&
-	       atomic_read(&ms->copies) < READ_ONCE(mirror_parallel_copies) &&
+	while (in_use(ms) && atomic_read(&ms->copies) < READ_ONCE(mirror_parallel_copies) &&
 	       ms->copy_from == ms->primary && leg_alive(primary_leg(ms)) && !gives_way(ms) &&
 	       rate_allows(ms)) {
 		if (!next_region(ms, &index)) {

@@ -59,19 +59,20 @@ void queue_for_worker(struct mirror_set *ms, struct bio_list *list, struct bio *
 void hold_bio(struct mirror_set *ms, struct bio *bio)
 {
 	struct mirror_io *io = io_of(bio);
+	enum suspend_way way;
 
 	if (io->region) {
 		regions_leave(ms, io->region);
 		io->region = NULL;
 	}
 	spin_lock_irq(&ms->lock);
-	if (!atomic_read(&ms->suspended)) {
+	way = suspend_way(ms);
+	if (way == SUSPEND_NONE)
 		bio_list_add(&ms->holds, bio);
-		spin_unlock_irq(&ms->lock);
-		return;
-	}
 	spin_unlock_irq(&ms->lock);
-	bio->bi_status = dm_noflush_suspending(ms->ti) ? BLK_STS_DM_REQUEUE : BLK_STS_IOERR;
+	if (way == SUSPEND_NONE)
+		return;
+	bio->bi_status = way == SUSPEND_GIVES_BACK ? BLK_STS_DM_REQUEUE : BLK_STS_IOERR;
 	bio_endio(bio);
 }
 
@@ -101,7 +102,7 @@ static void sweep(struct work_struct *work)
 
 	if (regions_idle(ms, idle))
 		end_marks(ms, idle, false);
-	if (!atomic_read(&ms->suspended))
+	if (in_use(ms))
 		queue_delayed_work(ms->wq, &ms->sweep, max(idle / 2, 1UL));
 }
 
@@ -327,7 +328,7 @@ static int init_mirror(struct mirror_set *ms)
 	init_waitqueue_head(&ms->copies_ended);
 	ms->copies_told = ms->looked = ms->pause_ends = jiffies;
 	scrub_init(ms);
-	atomic_set(&ms->suspended, 1);
+	ms->use = MIRROR_SUSPENDED;
 
 	ms->region_sectors = ms->log->type->get_region_size(ms->log);
 	if (!is_power_of_2(ms->region_sectors) || ms->region_sectors < 2 ||
@@ -487,6 +488,16 @@ static void mirror_io_hints(struct dm_target *ti, struct queue_limits *limits)
 
 /* ---- suspend ---- */
 
+static void go_on(struct mirror_set *ms)
+{
+	WRITE_ONCE(ms->use, MIRROR_IN_USE);
+	if (ms->sticky)
+		queue_delayed_work(ms->wq, &ms->sweep,
+				   max(msecs_to_jiffies(READ_ONCE(mirror_idle_ms)) / 2, 1UL));
+	scrub_resume(ms);
+	wake_worker(ms);
+}
+
 static void mirror_presuspend(struct dm_target *ti)
 {
 	struct mirror_set *ms = ti->private;
@@ -494,7 +505,7 @@ static void mirror_presuspend(struct dm_target *ti)
 	struct bio *bio;
 
 	spin_lock_irq(&ms->lock);
-	atomic_set(&ms->suspended, 1);
+	WRITE_ONCE(ms->use, dm_noflush_suspending(ti) ? MIRROR_GIVES_BACK : MIRROR_DRAINS);
 	holds = ms->holds;
 	bio_list_init(&ms->holds);
 	spin_unlock_irq(&ms->lock);
@@ -509,10 +520,17 @@ static void mirror_presuspend(struct dm_target *ti)
 	flush_workqueue(ms->wq);
 }
 
+/* Whoever wanted to suspend did not want to wait for what is in flight. */
+static void mirror_presuspend_undo(struct dm_target *ti)
+{
+	go_on(ti->private);
+}
+
 static void mirror_postsuspend(struct dm_target *ti)
 {
 	struct mirror_set *ms = ti->private;
 
+	WRITE_ONCE(ms->use, MIRROR_SUSPENDED);
 	cancel_delayed_work_sync(&ms->sweep);
 	cancel_delayed_work_sync(&ms->copy_later);
 	flush_workqueue(ms->wq);
@@ -530,12 +548,7 @@ static void mirror_resume(struct dm_target *ti)
 	if (ms->log->type->resume && ms->log->type->resume(ms->log))
 		DMWARN("the log's resume failed");
 	ms->resumed_at = jiffies;
-	atomic_set(&ms->suspended, 0);
-	if (ms->sticky)
-		queue_delayed_work(ms->wq, &ms->sweep,
-				   max(msecs_to_jiffies(READ_ONCE(mirror_idle_ms)) / 2, 1UL));
-	scrub_resume(ms);
-	wake_worker(ms);
+	go_on(ms);
 }
 
 /* ---- status and messages ---- */
@@ -705,6 +718,7 @@ static struct target_type mirror_target = {
 	.map = mirror_map,
 	.end_io = mirror_end_io,
 	.presuspend = mirror_presuspend,
+	.presuspend_undo = mirror_presuspend_undo,
 	.postsuspend = mirror_postsuspend,
 	.resume = mirror_resume,
 	.status = mirror_status,

@@ -108,6 +108,14 @@ struct repair {
 	unsigned long bad; /* bits */
 };
 
+/* Said by presuspend or its undoing, postsuspend and resume alone. */
+enum mirror_use {
+	MIRROR_SUSPENDED, /* nothing is in flight */
+	MIRROR_IN_USE,
+	MIRROR_DRAINS,	   /* being suspended: nothing is held or copied, what was begun ends */
+	MIRROR_GIVES_BACK, /* likewise, but what cannot end now goes back to the core */
+};
+
 enum scrub_state { SCRUB_IDLE, SCRUB_RUNNING, SCRUB_STOPPED, SCRUB_DONE };
 
 #define SCRUB_LISTED 32
@@ -162,7 +170,7 @@ struct mirror_set {
 
 	bool in_sync; /* every region is, on every healthy leg */
 	bool leg_failed, log_failed;
-	atomic_t suspended;
+	enum mirror_use use;
 	unsigned int primary;  /* index of the leg that regions not in sync are read from */
 	struct leg *preferred; /* for reads; NULL: none */
 	spinlock_t burdens;
@@ -300,10 +308,31 @@ static inline bool is_refusal(enum req_op op, blk_status_t error)
 	       (error == BLK_STS_TARGET && is_optional(op));
 }
 
-/* A suspend that returns what waits to the core, which sends it to the next table. */
+static inline bool in_use(struct mirror_set *ms)
+{
+	return READ_ONCE(ms->use) == MIRROR_IN_USE;
+}
+
+/*
+ * What is to become of what cannot end now? The core, which sends what it is given back to the next
+ * table, takes nothing more when a suspend is interrupted, and tells the target a moment later: in
+ * between the mirror is in use.
+ */
+static inline enum suspend_way suspend_way(struct mirror_set *ms)
+{
+	switch (READ_ONCE(ms->use)) {
+	case MIRROR_IN_USE:
+		return SUSPEND_NONE;
+	case MIRROR_GIVES_BACK:
+		return dm_noflush_suspending(ms->ti) ? SUSPEND_GIVES_BACK : SUSPEND_NONE;
+	default:
+		return SUSPEND_DRAINS;
+	}
+}
+
 static inline bool gives_back(struct mirror_set *ms)
 {
-	return atomic_read(&ms->suspended) && dm_noflush_suspending(ms->ti);
+	return suspend_way(ms) == SUSPEND_GIVES_BACK;
 }
 
 static inline void wake_worker(struct mirror_set *ms)

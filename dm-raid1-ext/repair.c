@@ -68,8 +68,7 @@ void repairs_work(struct mirror_set *ms)
 	for (i = 0; i < n; i++) {
 		struct repair *r = &repairs[i];
 
-		if (atomic_read(&ms->suspended) ||
-		    ms->log->type->in_sync(ms->log, r->index, 1) != 1)
+		if (!in_use(ms) || ms->log->type->in_sync(ms->log, r->index, 1) != 1)
 			continue; /* it is copied anyway */
 		if (!ms->cluster)
 			copy_to_repair(ms, r);

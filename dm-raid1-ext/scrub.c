@@ -30,7 +30,7 @@ static const char *const state_names[] = { [SCRUB_IDLE] = "idle",
 
 static bool halted(struct mirror_set *ms)
 {
-	return atomic_read(&ms->suspended) || READ_ONCE(ms->scrub.state) != SCRUB_RUNNING;
+	return !in_use(ms) || READ_ONCE(ms->scrub.state) != SCRUB_RUNNING;
 }
 
 static unsigned long legs_in_use(struct mirror_set *ms)

@@ -68,10 +68,7 @@ static enum write_outcome outcome(struct mirror_set *ms, struct bio *bio, u32 re
 
 	now.lease = share_holds_lease(ms, &now.lapses);
 	now.closing = io->region && READ_ONCE(io->region->r.state) == REGION_CLOSING;
-	if (gives_back(ms))
-		now.suspend = SUSPEND_GIVES_BACK;
-	else if (atomic_read(&ms->suspended))
-		now.suspend = SUSPEND_DRAINS;
+	now.suspend = suspend_way(ms);
 	return outcome_of_write(&ms->agreed, &sent, &now);
 }
 
