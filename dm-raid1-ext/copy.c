@@ -245,6 +245,7 @@ static void take_up(struct mirror_set *ms, u64 index, unsigned int from, unsigne
 	struct region_bucket *b = region_bucket(ms, index);
 	bool now;
 
+	WARN_ON_ONCE(READ_ONCE(ms->use) == MIRROR_SUSPENDED);
 	spin_lock_irq(&b->lock);
 	if (!regions_step_locked(ms, e, REGION_COPY)) { /* handed out twice */
 		spin_unlock_irq(&b->lock);

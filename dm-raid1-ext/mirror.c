@@ -77,11 +77,12 @@ void hold_bio(struct mirror_set *ms, struct bio *bio)
 }
 
 /*
- * Ends marks, worker or suspended only. What the legs acknowledged must be durable before: a mark
- * that is gone says that the legs are equal after any crash.
+ * Ends marks. What the legs acknowledged must be durable before: a mark that is gone says that the
+ * legs are equal after any crash.
  */
 static void end_marks(struct mirror_set *ms, unsigned long idle, bool everything)
 {
+	assert_worker(ms);
 	if (!atomic_read(&ms->entries))
 		return;
 	if (!ms->cluster && mirror_flush_legs(ms->ti)) { /* clogd flushes them itself */
@@ -100,8 +101,10 @@ static void sweep(struct work_struct *work)
 	struct mirror_set *ms = container_of(to_delayed_work(work), struct mirror_set, sweep);
 	unsigned long idle = msecs_to_jiffies(READ_ONCE(mirror_idle_ms));
 
+	worker_begins(ms);
 	if (regions_idle(ms, idle))
 		end_marks(ms, idle, false);
+	worker_ends(ms);
 	if (in_use(ms))
 		queue_delayed_work(ms->wq, &ms->sweep, max(idle / 2, 1UL));
 }
@@ -131,6 +134,7 @@ static void mirror_work(struct work_struct *work)
 	struct mirror_set *ms = container_of(work, struct mirror_set, work);
 	struct bio_list cold, reads, failures;
 
+	worker_begins(ms);
 	spin_lock_irq(&ms->lock);
 	cold = ms->cold;
 	reads = ms->reads;
@@ -151,6 +155,32 @@ static void mirror_work(struct work_struct *work)
 	mirror_cold_writes(ms, &cold);
 	if (ms->sticky && atomic_read(&ms->entries) > READ_ONCE(mirror_max_warm))
 		end_marks(ms, HZ / 10, false);
+	worker_ends(ms);
+}
+
+struct job {
+	struct work_struct work;
+	struct mirror_set *ms;
+	void (*what)(struct mirror_set *ms);
+};
+
+static void run_job(struct work_struct *work)
+{
+	struct job *job = container_of(work, struct job, work);
+
+	worker_begins(job->ms);
+	job->what(job->ms);
+	worker_ends(job->ms);
+}
+
+void by_worker(struct mirror_set *ms, void (*what)(struct mirror_set *ms))
+{
+	struct job job = { .ms = ms, .what = what };
+
+	INIT_WORK_ONSTACK(&job.work, run_job);
+	queue_work(ms->wq, &job.work);
+	flush_work(&job.work);
+	destroy_work_on_stack(&job.work);
 }
 
 static void again(struct work_struct *work)
@@ -526,6 +556,19 @@ static void mirror_presuspend_undo(struct dm_target *ti)
 	go_on(ti->private);
 }
 
+/* Nothing is in flight, so nothing waits, and every mark can end. */
+static void end_use(struct mirror_set *ms)
+{
+	WARN_ON_ONCE(!bio_list_empty(&ms->cold) || !bio_list_empty(&ms->reads) ||
+		     !bio_list_empty(&ms->failures) || !bio_list_empty(&ms->holds) ||
+		     !bio_list_empty(&ms->undecided) || atomic_read(&ms->copies));
+	if (ms->cluster)
+		share_end(ms);
+	end_marks(ms, 0, true);
+	WARN_ON_ONCE(ms->cluster && atomic_read(&ms->entries));
+}
+
+/* The worker may be woken also afterwards, by messages and by clogd; it finds nothing to do. */
 static void mirror_postsuspend(struct dm_target *ti)
 {
 	struct mirror_set *ms = ti->private;
@@ -533,10 +576,8 @@ static void mirror_postsuspend(struct dm_target *ti)
 	WRITE_ONCE(ms->use, MIRROR_SUSPENDED);
 	cancel_delayed_work_sync(&ms->sweep);
 	cancel_delayed_work_sync(&ms->copy_later);
-	flush_workqueue(ms->wq);
-	if (ms->cluster)
-		share_end(ms);
-	end_marks(ms, 0, true);
+	cancel_delayed_work_sync(&ms->again);
+	by_worker(ms, end_use);
 	if (ms->log->type->postsuspend && ms->log->type->postsuspend(ms->log))
 		DMWARN("the log's postsuspend failed");
 }
@@ -616,12 +657,6 @@ static void restore_legs(struct mirror_set *ms)
 	struct bio_list holds;
 	struct bio *bio;
 
-	if (ms->cluster) {
-		cluster_log_legs_restore(ms->cluster, BIT(ms->nr_legs) - 1);
-		wake_worker(ms);
-		return;
-	}
-	flush_workqueue(ms->wq);
 	ms->in_sync = false; /* first: from now on the primary stays where it is */
 	smp_wmb();
 	legs_reset(ms, ~0UL);
@@ -659,7 +694,11 @@ static int mirror_message(struct dm_target *ti, unsigned int argc, char **argv, 
 		return 1;
 	}
 	if (argc == 1 && !strcasecmp(argv[0], "restore")) {
-		restore_legs(ms);
+		if (ms->cluster)
+			cluster_log_legs_restore(ms->cluster, BIT(ms->nr_legs) - 1);
+		else
+			by_worker(ms, restore_legs);
+		wake_worker(ms);
 		return 0;
 	}
 	if (argc == 2 && !strcasecmp(argv[0], "scrub")) {

@@ -121,7 +121,7 @@ enum scrub_state { SCRUB_IDLE, SCRUB_RUNNING, SCRUB_STOPPED, SCRUB_DONE };
 #define SCRUB_LISTED 32
 
 struct scrub {
-	struct work_struct work, lose;
+	struct work_struct work;
 	struct mutex lock; /* of messages */
 	enum scrub_state state;
 	bool repair;
@@ -162,7 +162,8 @@ struct mirror_set {
 	atomic64_t own_legs;
 	unsigned long resumed_at;
 
-	struct workqueue_struct *wq; /* ordered */
+	struct workqueue_struct *wq; /* ordered: whatever runs on it is the worker */
+	struct task_struct *worker;  /* who runs on it now */
 	struct work_struct work;
 	struct delayed_work again; /* another node copies: ask again later */
 	struct delayed_work sweep; /* marks of idle regions end */
@@ -340,9 +341,28 @@ static inline void wake_worker(struct mirror_set *ms)
 	queue_work(ms->wq, &ms->work);
 }
 
+static inline void worker_begins(struct mirror_set *ms)
+{
+	WARN_ON_ONCE(READ_ONCE(ms->worker));
+	WRITE_ONCE(ms->worker, current);
+}
+
+static inline void worker_ends(struct mirror_set *ms)
+{
+	WRITE_ONCE(ms->worker, NULL);
+}
+
+/* Regions in use, the lists that they are on and the log are the worker's. */
+static inline void assert_worker(struct mirror_set *ms)
+{
+	WARN_ON_ONCE(READ_ONCE(ms->worker) != current);
+}
+
 /* mirror.c */
 void queue_for_worker(struct mirror_set *ms, struct bio_list *list, struct bio *bio);
 void hold_bio(struct mirror_set *ms, struct bio *bio);
+/* In its turn; waits for the end. Not from the worker itself. */
+void by_worker(struct mirror_set *ms, void (*what)(struct mirror_set *ms));
 extern unsigned int mirror_idle_ms, mirror_max_warm, mirror_parallel_copies;
 
 /* regions.c */
@@ -351,7 +371,7 @@ void regions_exit(struct mirror_set *ms);
 /* The fast path: a region that is not in use answers REGION_ASK. */
 enum region_way regions_enter(struct mirror_set *ms, u64 index, struct region_entry **entry);
 void regions_leave(struct mirror_set *ms, struct region_entry *entry);
-/* Worker only. Never fails: it waits for memory. */
+/* Never fails: it waits for memory. */
 struct region_entry *regions_get(struct mirror_set *ms, u64 index);
 bool regions_step(struct mirror_set *ms, struct region_entry *entry, enum region_event event);
 /* The same; its bucket's lock is held. */

@@ -2,8 +2,8 @@
 /*
  * The regions in use, in a hash with one lock per bucket. A write to a warm region takes its
  * bucket's lock twice, for a few instructions, and nothing else. Entries are made and forgotten by
- * the worker alone, so a pointer it holds stays good; a bio holds one while it is counted in
- * `pending`.
+ * the worker alone, which is asserted, so a pointer it holds stays good; a bio holds one while it
+ * is counted in `pending`.
  */
 #include <linux/hash.h>
 #include <linux/log2.h>
@@ -118,6 +118,7 @@ struct region_entry *regions_get(struct mirror_set *ms, u64 index)
 	struct region_bucket *b = region_bucket(ms, index);
 	struct region_entry *e;
 
+	assert_worker(ms);
 	spin_lock_irq(&b->lock);
 	e = find(b, index);
 	spin_unlock_irq(&b->lock);
@@ -202,6 +203,7 @@ bool regions_put(struct mirror_set *ms, struct region_entry *e, bool clear)
 	struct region_bucket *b = region_bucket(ms, e->index);
 	bool marked, gone = false;
 
+	assert_worker(ms);
 	spin_lock_irq(&b->lock);
 	/* In a cluster a region that lost its sync is still held until it is cleared. */
 	marked = e->r.state == REGION_WARM || (ms->cluster && e->r.state == REGION_UNSYNCED);
@@ -234,15 +236,13 @@ static bool idle_for(struct region_entry *e, unsigned long idle)
 	return time_after(jiffies, READ_ONCE(e->used) + idle);
 }
 
-/*
- * Only the worker, which this is, changes the chains; a bucket's lock is taken where the state
- * matters.
- */
+/* A bucket's lock is taken where the state matters: only the worker changes the chains. */
 bool regions_idle(struct mirror_set *ms, unsigned long idle)
 {
 	struct region_entry *e;
 	unsigned int i;
 
+	assert_worker(ms);
 	for (i = 0; atomic_read(&ms->entries) && i < 1U << ms->bucket_bits; i++)
 		hlist_for_each_entry(e, &ms->buckets[i].head, node)
 			if (!READ_ONCE(e->r.pending) && idle_for(e, idle))
@@ -260,6 +260,7 @@ void regions_sweep(struct mirror_set *ms, unsigned long idle, bool everything)
 	struct region_entry *e;
 	unsigned int i;
 
+	assert_worker(ms);
 	for (i = 0; i < 1U << ms->bucket_bits; i++)
 		hlist_for_each_entry_safe(e, tmp, &ms->buckets[i].head, node)
 			if (everything || idle_for(e, idle))

@@ -162,11 +162,10 @@ static void give_way(struct mirror_set *ms, unsigned int bytes)
 	cond_resched();
 }
 
-/* By the worker, for a log that no other node shares: only it steps regions. */
-static void lose_region(struct work_struct *work)
+/* For a log that no other node shares. */
+static void lose_region(struct mirror_set *ms)
 {
-	struct scrub *s = container_of(work, struct scrub, lose);
-	struct mirror_set *ms = container_of(s, struct mirror_set, scrub);
+	struct scrub *s = &ms->scrub;
 	struct region_entry *e;
 
 	/* Writes to it go to the primary alone from now on: after a crash the log must know. */
@@ -189,8 +188,7 @@ static void repair(struct mirror_set *ms, u64 index)
 		ms->scrub.repaired++;
 		cluster_log_lose(ms->cluster, index);
 	} else {
-		queue_work(ms->wq, &ms->scrub.lose);
-		flush_work(&ms->scrub.lose);
+		by_worker(ms, lose_region);
 	}
 }
 
@@ -303,7 +301,6 @@ void scrub_init(struct mirror_set *ms)
 {
 	mutex_init(&ms->scrub.lock);
 	INIT_WORK(&ms->scrub.work, scrub_work);
-	INIT_WORK(&ms->scrub.lose, lose_region);
 }
 
 int scrub_start(struct mirror_set *ms, bool with_repair)

@@ -256,12 +256,14 @@ void share_work(struct mirror_set *ms)
 	}
 }
 
-/* Suspended, nothing is in flight. */
+/* Nothing is in flight. */
 void share_end(struct mirror_set *ms)
 {
 	struct region_entry *e, *tmp;
 
+	assert_worker(ms);
 	look_for_marks(ms);
+	hand_over(ms); /* what clogd wanted closed since the worker ran last */
 	take_back(ms, true);
 	list_for_each_entry_safe(e, tmp, &ms->marking, list) {
 		list_del_init(&e->list);

@@ -241,6 +241,7 @@ static void ask_log(struct mirror_set *ms, struct region_entry *e, struct list_h
 /* A leg misses what is written in the region, so the log must say so (I1). */
 void lose_sync(struct mirror_set *ms, struct region_entry *e)
 {
+	assert_worker(ms);
 	if (!ms->log_failed)
 		ms->log->type->set_region_sync(ms->log, e->index, 0);
 	regions_step(ms, e, REGION_UNSYNC);
@@ -401,6 +402,7 @@ void unsync_warm(struct mirror_set *ms)
 	struct hlist_node *tmp;
 	unsigned int i;
 
+	assert_worker(ms);
 	for (i = 0; i < 1U << ms->bucket_bits; i++)
 		hlist_for_each_entry_safe(e, tmp, &ms->buckets[i].head, node)
 			if (READ_ONCE(e->r.state) == REGION_WARM)
