@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A leg that does not have an operation is no worse for it, and whoever polls for the end of a request gets it (our target).
+"""A leg that does not have an operation is no worse for it; who polls for the end of a write gets it (our target).
 
     node1: mirror (dm-raid1-ext), log `disk`, then `cluster`
       │
      weak0, weak1 (scsi_debug: they say that they can write zeroes and discard, and refuse when they are asked), leg0
 
-Both legs refuse, then one refuses what the other does: no leg is given up, the zeroes are written some other way, and the legs are equal afterwards. Then the legs are disks that
-are polled: what is sent to them is not, for nobody knows of it but the mirror.
+Both legs refuse, then one refuses what the other does: no leg is given up, the zeroes are written some other way, and
+the legs are equal afterwards. Then the legs are disks that are polled: what is sent to them is not, for nobody knows of
+it but the mirror.
 """
 import sys
 sys.path.insert(0, __file__.rsplit("/", 2)[0])
