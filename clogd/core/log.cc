@@ -380,7 +380,9 @@ void Log::disk_done(const ev::DiskDone& e) {
             if (!d.trusted)
                 note(Level::error,
                      fmt::format("log device {}: the slot of node {} {}; every region will be copied", device_, node, e.ok ? "is damaged" : "cannot be read (" + e.error + ")"));
-            if (host_.halves() && d.final && d.trusted && wrote) {  // what it has come to know in a half of its own
+            // What it knew alone: messages that were delivered to nobody else when it was lost, or in a half of its own. It has acted on them.
+            if (d.trusted && wrote && !d.absent) {
+                for (RangeSet* set : {&content.torn, &content.raw}) set->remove(state_.raw), set->remove(state_.torn), set->remove(state_.missed);
                 marks.add(content.torn);
                 content.raw.coarsen(wire::kRangesPerMessage);
                 if (!content.raw.empty()) host_.send(uuid_, wire::LegFailed{content.raw.ranges(), 1});

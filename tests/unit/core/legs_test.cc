@@ -419,3 +419,24 @@ TEST(Legs, AnEarlierMissedDoesNotEndTheMarksOfALogThatCloses) {
     EXPECT_TRUE(g.log(2).state().missed.contains(8));
     EXPECT_EQ(g.log(1).phase(), Phase::detached);
 }
+
+// The last message of a node that is lost may have been delivered to itself alone: it has ended its marks by it.
+TEST(LostNode, WhatItsSlotAloneKnowsIsTakenOver) {
+    Group g(2);
+    for (NodeId n : {1u, 2u}) g.create(n, "131072 clustered-disk 253:4 1024 nosync", 2);
+    g.pass(1000);
+    ASSERT_EQ(g.log(1).phase(), Phase::active);
+    const Log& second = g.log(2);
+    g.held = {2};
+    g.ask(2, Request::set_region_sync, Solo::u64({7, 0}), 2);  // a write there has missed a leg
+    g.pass(200);
+    for (const Bytes& frame : std::exchange(g.node(2).outbox, {})) g.step(2, ev::Deliver{2, frame});
+    g.pass(1000);
+    ASSERT_TRUE(second.state().unsynced(7));
+    ASSERT_FALSE(g.log(1).state().unsynced(7));
+    g.copies_last = true;
+    g.vanish({2});
+    g.run();
+    g.pass(500);
+    EXPECT_TRUE(g.log(1).state().unsynced(7));
+}
