@@ -160,8 +160,7 @@ static void groups_set_region_sync(struct dm_dirty_log *dm, region_t group, int 
 	spin_lock_irqsave(&l->lock, flags);
 	if (in_sync == CLOG_SWITCH_BEGINS)
 		grouping_begin(&l->grouping, group);
-	else if (grouping_end(&l->grouping, group,
-			      in_sync ? CLOG_SWITCH_DONE : CLOG_SWITCH_FAILED))
+	else if (grouping_end(&l->grouping, group, in_sync ? CLOG_SWITCH_DONE : CLOG_SWITCH_FAILED))
 		channel_poke(l);
 	spin_unlock_irqrestore(&l->lock, flags);
 }

@@ -236,7 +236,7 @@ TEST(Grouping, AGrantThatComesTooLateIsGivenBack) {
 
 // Another node would be let switch the array at the same time.
 TEST(Grouping, ASwitchThatIsUnderWayEndsWhenItHasEnded) {
-    struct grouping g{};
+    struct grouping g {};
     grouping_reset(&g, 1);
     grouping_reach(&g, 0, true);
     grouping_reach(&g, 1, true);
