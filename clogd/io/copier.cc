@@ -168,53 +168,55 @@ bool Copier::nothing_to_copy(const CopyLegs& legs, Way way, AlignedBuffer& buffe
 // Page by page: what the leg itself can read others may have in an older state, if a node died while it wrote there. Rewritten at once, so that a
 // leg that is dead costs few tries.
 int Copier::read_around(const Job& job, uint64_t at, size_t length) const {
-    const auto& [legs, way, any, buffer, piece, cancels, report] = job;
+    const CopyLegs& legs = job.legs;
+    const Way way = job.way;
     const uint64_t region_bytes = uint64_t{region_sectors_} * proto::kSectorBytes;
     const size_t page = static_cast<size_t>(std::min(kMendBytes, region_bytes));
     for (size_t done = 0; done < length; done += page) {
-        uint8_t* to = buffer.data() + done;
+        uint8_t* to = job.buffer.data() + done;
         const size_t bytes = std::min(page, length - done);
         const int error = legs[way.from]->read(to, bytes, at + done);
         if (error == 0) continue;
-        if (!any.contains(static_cast<Region>((at + done) / region_bytes))) return error;
+        if (!job.any.contains(static_cast<Region>((at + done) / region_bytes))) return error;
         size_t other = 0;
         auto can = [&](size_t leg) { return leg != way.from && way.has(leg) && legs[leg] && legs[leg]->read(to, bytes, at + done) == 0; };
         while (other < legs.size() && !can(other)) ++other;
         if (other == legs.size()) return error;
-        if (!may_write(cancels)) return -ECANCELED;
+        if (!may_write(job.cancels)) return -ECANCELED;
         if (int r = legs[way.from]->write(to, bytes, at + done)) return r;
-        report.mended = fmt::format("leg {} could not be read at byte {}: rewritten from leg {}", legs[way.from]->name(), at + done, legs[other]->name());
+        job.report.mended = fmt::format("leg {} could not be read at byte {}: rewritten from leg {}", legs[way.from]->name(), at + done, legs[other]->name());
     }
     return 0;
 }
 
 int Copier::copy_range(const Job& job, Range range) {
-    const auto& [legs, way, any, buffer, piece, cancels, report] = job;
+    const CopyLegs& legs = job.legs;
+    const Way way = job.way;
     uint64_t from = uint64_t{range.start} * region_sectors_ * proto::kSectorBytes;
     uint64_t to = std::min(range.end() * region_sectors_, sectors_) * proto::kSectorBytes;
     auto fail = [&](size_t leg, const char* what, int error) {
-        report.failed_leg = static_cast<int>(leg);
-        report.error = fmt::format("{} leg {}: {}", what, leg < legs.size() && legs[leg] ? legs[leg]->name() : fmt::format("{}", leg), std::strerror(-error));
+        job.report.failed_leg = static_cast<int>(leg);
+        job.report.error = fmt::format("{} leg {}: {}", what, leg < legs.size() && legs[leg] ? legs[leg]->name() : fmt::format("{}", leg), std::strerror(-error));
         return error;
     };
     if (way.from >= legs.size() || !legs[way.from]) return fail(way.from, "opening", -ENXIO);
     for (uint64_t at = from; at < to;) {
-        if (!may_write(cancels)) return -ECANCELED;
-        size_t length = static_cast<size_t>(std::min<uint64_t>(piece, to - at));
-        if (nothing_to_copy(legs, way, buffer, at, length)) {
+        if (!may_write(job.cancels)) return -ECANCELED;
+        size_t length = static_cast<size_t>(std::min<uint64_t>(job.piece, to - at));
+        if (nothing_to_copy(legs, way, job.buffer, at, length)) {
             at += length;
             skipped_ += length;
             continue;
         }
-        int r = legs[way.from]->read(buffer.data(), length, at);
-        if (r && !any.empty()) r = read_around(job, at, length);
+        int r = legs[way.from]->read(job.buffer.data(), length, at);
+        if (r && !job.any.empty()) r = read_around(job, at, length);
         if (r == -ECANCELED) return r;
         if (r) return fail(way.from, "reading", r);
         for (size_t i = 0; i < legs.size(); ++i) {
             if (i == way.from || !(way.to >> i & 1)) continue;
             if (!legs[i]) return fail(i, "opening", -ENXIO);
-            if (!may_write(cancels)) return -ECANCELED;
-            if ((r = legs[i]->write(buffer.data(), length, at))) return fail(i, "writing", r);
+            if (!may_write(job.cancels)) return -ECANCELED;
+            if ((r = legs[i]->write(job.buffer.data(), length, at))) return fail(i, "writing", r);
         }
         at += length;
         bytes_ += length;
