@@ -24,6 +24,16 @@ SameDisk same_disk(const LegDisk& was, const LegDisk& is) {
     return nameless ? SameDisk::no : SameDisk::unknown;
 }
 
+bool only_left_out(const std::vector<LegDisk>& was, const std::vector<LegDisk>& is) {
+    if (is.size() >= was.size()) return false;
+    size_t at = 0;
+    for (const LegDisk& leg : is) {
+        while (at < was.size() && same_disk(was[at], leg) == SameDisk::no) ++at;
+        if (at++ >= was.size()) return false;
+    }
+    return true;
+}
+
 uint64_t leg_print(const LegDisk& leg) {
     std::string text = leg.dm_uuid;
     if (text.empty())

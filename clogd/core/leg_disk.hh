@@ -20,6 +20,9 @@ struct LegDisk {
 enum class SameDisk : uint8_t { yes, no, unknown };
 SameDisk same_disk(const LegDisk& was, const LegDisk& is);
 
+// Nothing is new, and nothing has changed places: the table leaves out legs that were there.
+bool only_left_out(const std::vector<LegDisk>& was, const std::vector<LegDisk>& is);
+
 // The same on every node if the names are; 0: it has none.
 uint64_t leg_print(const LegDisk& leg);
 

@@ -3,6 +3,7 @@
 #include "clogd/core/log.hh"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cerrno>
 #include <utility>
@@ -80,7 +81,7 @@ void Log::leg_disks(const ev::LegDisks& e) {
     leg_prints_.clear();
     for (const LegDisk& leg : e.is) leg_prints_.push_back(leg_print(leg));
     if (leg_prints_.size() > proto::kMaxLegs) leg_prints_.clear();
-    for (size_t i = 0; i < e.is.size() && !e.was.empty(); ++i) {
+    for (size_t i = 0; i < e.is.size() && !e.was.empty() && !only_left_out(e.was, e.is); ++i) {
         if (i < e.was.size() && same_disk(e.was[i], e.is[i]) != SameDisk::no) continue;
         if (replaced_.empty())
             replaced_text_ = fmt::format("leg {} of the table is {}, and {}: its content would be taken for that of the mirror", i, describe(e.is[i]),
@@ -365,7 +366,7 @@ void Log::disk_done(const ev::DiskDone& e) {
             wire::DeadMarks d;
             d.node = node;
             d.absent = member->second.status == Member::absent_unread;
-            d.final = !d.absent && (member->second.status == Member::lost || member->second.no_grace);
+            d.final = !d.absent && reading_final_;
             RangeSet marks;
             SlotContent content;
             if (e.ok) content = read_slot(disk::log_hash(uuid_), node, e.data, params_.regions());
@@ -382,7 +383,8 @@ void Log::disk_done(const ev::DiskDone& e) {
                      fmt::format("log device {}: the slot of node {} {}; every region will be copied", device_, node, e.ok ? "is damaged" : "cannot be read (" + e.error + ")"));
             // What it knew alone: messages that were delivered to nobody else when it was lost, or in a half of its own. It has acted on them.
             if (d.trusted && wrote && !d.absent) {
-                for (RangeSet* set : {&content.torn, &content.raw}) set->remove(state_.raw), set->remove(state_.torn), set->remove(state_.missed);
+                for (RangeSet* set : {&content.torn, &content.raw}) set->remove(state_.raw), set->remove(state_.torn);
+                if (std::popcount(state_.legs.alive()) == 1) content.raw.remove(state_.missed);  // there is nothing else that it could mean
                 marks.add(content.torn);
                 content.raw.coarsen(wire::kRangesPerMessage);
                 if (!content.raw.empty()) host_.send(uuid_, wire::LegFailed{content.raw.ranges(), 1});
@@ -550,11 +552,9 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
             channel_.lost_told.clear();   // said in an earlier standing, and perhaps not heard
             channel_.told_close.clear();  // what the kernel cleared meanwhile may count as in use again
             speak_again();
-            if (host_.halves() && !apart_.empty()) {
-                apart_.coarsen(wire::kRangesPerMessage);
-                host_.send(uuid_, wire::LegFailed{apart_.ranges(), 1});
-            }
-            apart_.clear();
+            if (!host_.halves()) apart_.clear();
+            apart_.coarsen(wire::kRangesPerMessage);
+            if (!apart_.empty()) host_.send(uuid_, wire::LegFailed{apart_.ranges(), 1});
             replaced_.clear();
             if (!params_.groups()) host_.emit(out::KeepLegs{uuid_});
             if (suspended_) host_.emit(out::Resume{uuid_});
@@ -590,6 +590,7 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
         if (from->status != Member::active) return;
         if (!f->passing) from->trouble = 1, from->failures = LogState::kFailuresToHalt;
         RangeSet set(f->regions);
+        if (sender == me) apart_.remove(set);  // the others know of it now
         unsync(RangeSet(set.within({0, params_.regions()}).ranges()), true);
     } else if (const auto* b = std::get_if<wire::BusyReport>(&body)) {
         auto report = state_.reports.find(b->generation);
@@ -828,8 +829,9 @@ void Log::apply_dead(const wire::DeadMarks& d) {
         return;
     }
     // What is written from now on is newer than all that it wrote in a half of its own.
-    state_.epoch = std::max(state_.epoch, d.epoch);
-    if (state_.legs.count && d.leg_epoch && d.leg_epoch >= state_.legs.epoch) {
+    const bool apart = host_.version() >= wire::kApartSince;
+    if (apart) state_.epoch = std::max(state_.epoch, d.epoch);
+    if (apart && state_.legs.count && d.leg_epoch && d.leg_epoch >= state_.legs.epoch) {
         state_.legs.epoch = d.leg_epoch;
         raise_leg_epoch();
     }
@@ -898,6 +900,7 @@ void Log::settle(const Settle& view) {
         case Phase::writing:
         case Phase::ready:
             if (former_ && view.alone == host_.config().self) {
+                if (host_.version() < wire::kSlotsSince) state_.slots = 0, state_.leg_prints.clear();
                 if (phase_ == Phase::ready) host_.send(uuid_, wire::Ready{});
             } else if (!former_ && !view.authority.empty() && view.applied == state_.applied && view.chain == state_.chain) {
                 apply_settle(view);
@@ -919,7 +922,7 @@ void Log::settle(const Settle& view) {
                 }
                 if (phase_ == Phase::leaving) host_.send(uuid_, wire::Detach{});
             } else if (phase_ == Phase::active) {
-                if (host_.halves()) apart_.add(state_.raw), apart_.add(state_.torn), apart_.add(state_.missed);
+                remember_apart();
                 restart_attach("the other nodes went on without it");
                 send_attach();
             } else {
@@ -927,6 +930,7 @@ void Log::settle(const Settle& view) {
             }
             break;
         case Phase::frozen:
+            remember_apart();
             kept_ = true;
             restart_attach("quorum is back");
             send_attach();
@@ -943,6 +947,19 @@ void Log::hold_kernel() {
     if (channel_.on || params_.groups()) return;
     if (!suspended_) host_.emit(out::Suspend{uuid_});
     suspended_ = true;
+}
+
+// What this node, alone in its half, has come to know: the state that it is about to get does not say so.
+void Log::remember_apart() {
+    if (!host_.halves() || !has_state_) return;
+    apart_.add(state_.raw), apart_.add(state_.torn), apart_.add(state_.missed);
+}
+
+void Log::tell_slot() {
+    if (!slot_) return;
+    RangeSet raw = state_.raw_on_disk();
+    raw.add(apart_);
+    slot_->set_unsynced(state_.torn, raw);
 }
 
 void Log::freeze(const char* why) {
@@ -984,7 +1001,7 @@ void Log::membership_changed() {
     if (host_.config().planted == Planted::legs_not_on_disk) h.legs = {};
     h.closed = closing_;
     if (closing_) h.members.push_back({host_.config().self, closing_slot_, 0});
-    slot_->set_unsynced(state_.torn, state_.raw_on_disk());
+    tell_slot();
     slot_->set_header(h);
     sync_unsynced_ = false;
 }
@@ -1000,6 +1017,7 @@ void Log::read_lost() {
         bool again = m.status == Member::lost && (m.no_grace || cfg.planted == Planted::no_grace || host_.has_stopped(lost_at_[node]));
         if (!first && !again) continue;
         reading_dead_ = node;
+        reading_final_ = m.status == Member::lost || m.no_grace;  // when it is asked for: it may have written until then
         if (params_.has_disk) {
             read_disk(Op::read_dead, layout_.page_at(m.slot, 0, 0), disk::kSlotBytes);
         } else {
@@ -1144,7 +1162,7 @@ void Log::tick() {
             if (sync_unsynced_ && now >= synced_unsynced_at_ + 1000) {
                 synced_unsynced_at_ = now;
                 sync_unsynced_ = false;
-                if (slot_) slot_->set_unsynced(state_.torn, state_.raw_on_disk());
+                tell_slot();
             }
             if (now >= next_digest_ && state_.coordinator() == host_.config().self) {
                 next_digest_ = now + kDigestMs;

@@ -169,6 +169,8 @@ class Log {
     void begin();
     void refuse_replaced(const char* remedy);
     void hold_kernel();
+    void remember_apart();
+    void tell_slot();
     void attach();
     void send_attach();
     void restart_attach(const char* why);
@@ -345,6 +347,7 @@ class Log {
     bool sync_unsynced_ = false;  // raw/torn shrank since the slot was told
     TimeMs synced_unsynced_at_ = 0;
     NodeId reading_dead_ = 0;
+    bool reading_final_ = false;  // it could write no more when the reading began
     std::map<NodeId, TimeMs> lost_at_;
     Bytes fold_page0_;
     Bytes header_page_;

@@ -49,7 +49,7 @@ void Log::unsync(const RangeSet& set, bool raw) {
     Report report{regions, state_.with(Member::active)};
     if (!report.waiting.empty()) state_.reports[state_.generation] = std::move(report);
     if (state_.legs.degraded()) state_.missed.add(regions);
-    if (slot_) slot_->set_unsynced(state_.torn, state_.raw_on_disk());
+    tell_slot();
     if (phase_ != Phase::active) return;
     RangeSet mine = my_kernel_regions().intersect(regions);
     if (host_.config().planted == Planted::skip_busy_report) mine.clear();

@@ -370,8 +370,9 @@ void Log::start_slot() {
     assert(me);
     slot_ = std::make_unique<Slot>(disk::log_hash(uuid_), host_.config().self, layout_, me->slot, params_.regions());
     phase_ = Phase::writing;
+    if (!host_.halves()) apart_.clear();
     membership_changed();
-    slot_->set_unsynced(state_.torn, state_.raw_on_disk());
+    tell_slot();
     slot_->start(state_.epoch, marks_.all(), everything_marked_);
 }
 

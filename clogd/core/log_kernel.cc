@@ -183,6 +183,7 @@ void Log::resume(const Call& call) {
         answer(call, 0);
         return;
     }
+    const bool other = !same || phase_ == Phase::looking || (live_luid_ && call.luid != live_luid_);
     channel_opened(call.channel);
     if (call.channel) live_luid_ = call.luid;
     my_leg_count_ = call.legs;
@@ -197,6 +198,12 @@ void Log::resume(const Call& call) {
         }
     resumes_.push_back(h);
     if (phase_ == Phase::detached) take_up(call.luid);
+    if (suspended_ && other && phase_ != Phase::active && phase_ != Phase::detaching && phase_ != Phase::leaving && phase_ != Phase::folding) {
+        // Another table came in the place of the one that this daemon had suspended: nothing of that is in flight, and nothing of it goes on.
+        host_.forget_messages(uuid_);
+        host_.send(uuid_, wire::Detach{});
+        leave_done();
+    }
     if (phase_ != Phase::active) return;
     held_.clear();
     leave();  // a table of another size or log: what was agreed for the one before does not hold for it
@@ -273,7 +280,7 @@ void Log::leave() {
     } else {
         drop_all_marks();
     }
-    if (slot_) slot_->set_unsynced(state_.torn, state_.raw_on_disk());
+    tell_slot();
 }
 
 // ---- requests ----------------------------------------------------------------------------------------------------------------

@@ -246,7 +246,7 @@ void Log::apply_legs(NodeId sender, const wire::Missed& m) {
     if (state_.legs.degraded()) {
         state_.missed.add(RangeSet(m.regions).within({0, params_.regions()}));
         state_.add_raw({});  // keeps the bounds
-        if (slot_) slot_->set_unsynced(state_.torn, state_.raw_on_disk());
+        tell_slot();
     }
     if (sender != host_.config().self) return;
     if (missed_under_way_) --missed_under_way_;
@@ -394,9 +394,13 @@ void Log::serve_legs() {
         host_.send(uuid_, wire::LegAck{me, 0, my_leg_count_, {}});
     }
     // I4: a member that nobody can ask has stopped when its write lease has run out.
-    if (!l.joining && state_.coordinator() == me && host_.has_stopped(leg_epoch_at_) && now >= my_legs_.speak_at)
+    const auto lease_over = [&](const MemberState& m) {  // whoever is in sight has no other half that would renew it
+        const bool lost = m.status == Member::lost || m.status == Member::lost_unread;
+        return lost ? host_.has_stopped(leg_epoch_at_) : now >= leg_epoch_at_ + host_.longest_wait();
+    };
+    if (!l.joining && state_.coordinator() == me && now >= my_legs_.speak_at)
         for (NodeId node : l.waiting)
-            if (auto m = state_.members.find(node); m != state_.members.end() && m->second.status != Member::active) {
+            if (auto m = state_.members.find(node); m != state_.members.end() && m->second.status != Member::active && lease_over(m->second)) {
                 my_legs_.speak_at = now + kReturnMs;
                 host_.send(uuid_, wire::LegAck{node, l.epoch, 0, {}});
             }

@@ -131,6 +131,7 @@ bool Slot::place_pending() {
 SlotWrite Slot::page_write(uint32_t page, proto::ByteView payload) {
     PageCtl& ctl = pages_[page];
     ctl.dirty = false;
+    if (page == kHeaderPage) header_first_ = std::exchange(header_once_, false);
     ++ctl.seq;
     writing_ = true;
     writing_page_ = page;
@@ -181,7 +182,7 @@ void Slot::written(bool ok) {
     PageCtl& ctl = pages_[writing_page_];
     if (ok) {
         ctl.next_copy ^= 1;
-        if (writing_page_ == kHeaderPage && std::exchange(header_once_, false)) ctl.dirty = true;
+        if (writing_page_ == kHeaderPage && std::exchange(header_first_, false)) ctl.dirty = true;
         for (Region r : in_write_) {
             auto it = marks_.find(r);
             if (it != marks_.end()) it->second.place = Place::durable;
@@ -191,6 +192,7 @@ void Slot::written(bool ok) {
     }
     // Again, over the same copy: the other one is the last that is known to be good.
     ctl.dirty = true;
+    if (writing_page_ == kHeaderPage && std::exchange(header_first_, false)) header_once_ = true;
     for (Region r : in_write_) {
         auto it = marks_.find(r);
         if (it == marks_.end()) continue;

@@ -76,8 +76,9 @@ class Slot {
     std::array<PageCtl, proto::logdisk::kPages> pages_{};
     std::array<MarkPage, proto::logdisk::kMarkPages> mark_pages_{};
     Bytes header_, torn_, raw_;
-    proto::AgreedLegs legs_;    // of the header
-    bool header_once_ = false;  // one copy of the header says it, and the other is to follow
+    proto::AgreedLegs legs_;     // of the header
+    bool header_first_ = false;  // the write under way is the first of two
+    bool header_once_ = false;   // one copy of the header says it, and the other is to follow
     std::vector<Region> in_write_;
     uint32_t writing_page_ = 0;
     bool writing_ = false;

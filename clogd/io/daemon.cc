@@ -383,22 +383,23 @@ void Daemon::act(out::DiskWrite& o) {
     });
 }
 
+// By a worker that no leg can hold up: a table without the leg that hangs is what is waited for.
 void Daemon::act(out::LookAtLegs& o) {
-    LogIo& x = io(o.uuid);
-    x.device_worker.post([this, &x, uuid = o.uuid, directory = options_.run_directory] {
+    disks_worker_.post([this, uuid = o.uuid, directory = options_.run_directory] {
         std::string error;
-        x.leg_disks.clear();
+        std::vector<LegDisk> is;
         if (auto m = find_mirror(uuid, &error))
-            for (const auto& leg : m->legs) x.leg_disks.push_back(leg_disk(leg.device, leg.offset_sectors));
-        later(ev::LegDisks{uuid, x.leg_disks.empty() ? std::vector<LegDisk>() : remembered_legs(directory, uuid), x.leg_disks});
+            for (const auto& leg : m->legs) is.push_back(leg_disk(leg.device, leg.offset_sectors));
+        later(ev::LegDisks{uuid, is.empty() ? std::vector<LegDisk>() : remembered_legs(directory, uuid), is});
+        leg_disks_[uuid] = std::move(is);
     });
 }
 
 void Daemon::act(out::KeepLegs& o) {
-    LogIo& x = io(o.uuid);
-    x.device_worker.post([&x, uuid = o.uuid, directory = options_.run_directory] {
-        if (x.leg_disks.empty()) return;
-        if (std::string error = remember_legs(directory, uuid, x.leg_disks); !error.empty())
+    disks_worker_.post([this, uuid = o.uuid, directory = options_.run_directory] {
+        const auto seen = leg_disks_.extract(uuid);
+        if (!seen || seen.mapped().empty()) return;
+        if (std::string error = remember_legs(directory, uuid, seen.mapped()); !error.empty())
             log(Level::warning, fmt::format("{} (log {}): a disk that is put in another's place will not be noticed", error, uuid));
     });
 }

@@ -73,15 +73,14 @@ class Daemon {
     };
     struct LogIo {                          // what one log uses outside the core
         std::shared_ptr<BlockDevice> disk;  // each job keeps the one that it was given
-        Worker disk_worker, device_worker, probe_worker;
         std::unique_ptr<Copier> copier;
         KnownMirror mirror;
-        std::vector<LegDisk> leg_disks;                          // as the core looked at them; of the device worker
         std::vector<Paths> paths;                                // to each leg, as last seen
         uint16_t failed = 0, failure_told = 0, away_before = 0;  // bits of legs: what the kernel has said of them, what was said of their paths then
         uint64_t unsynced_before = 0;
         Uses uses;
-        double copy_rate = 0;  // regions per second, all nodes
+        double copy_rate = 0;                             // regions per second, all nodes
+        Worker disk_worker, device_worker, probe_worker;  // last: what their jobs use must outlive them
     };
 
     void step(const Event& event);
@@ -146,7 +145,8 @@ class Daemon {
     std::map<std::string, std::shared_ptr<LogIo>> logs_;
     std::unique_ptr<DeviceMapperEvents> device_mapper_;
     bool paths_stale_ = true, paths_asked_ = false;
-    Worker scanner_, reaper_, paths_worker_, names_worker_;
+    std::map<std::string, std::vector<LegDisk>> leg_disks_;  // as the core looked at them; of the disks' worker
+    Worker scanner_, reaper_, paths_worker_, names_worker_, disks_worker_;
     bool stepping_ = false;
     std::deque<Event> waiting_;  // told while a step was under way
     uint64_t ticks_ = 0;

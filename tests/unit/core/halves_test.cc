@@ -217,3 +217,17 @@ TEST(Halves, WhatOneHalfKnowsToDifferIsKnownToBothWhenTheyMeet) {
     EXPECT_TRUE(g.log(1).state().unsynced(7));
     EXPECT_EQ(g.log(1).state().chain, g.log(2).state().chain);
 }
+
+// Its clogd is gone, its machine is in sight: it has no quorum of its own by which its kernel would go on.
+TEST(Halves, AMachineInSightIsNotWaitedForByHand) {
+    Pair g;
+    g.use(kDisk, 2);
+    g.nodes.erase(2);
+    for (const Event& e : {Event(ev::Membership{{{1, 101}}, {2}})}) g.step(1, e);
+    g.pass(1000);
+    g.bad_legs[1] = {1};
+    g.step(1, ev::KernelLegs{1, "LVM-x", ev::KernelLegs::failed, 2, 0});
+    g.pass(5000);
+    EXPECT_EQ(g.log(1).state().legs.away, 2u);
+    EXPECT_TRUE(g.log(1).state().legs.waiting.empty());
+}

@@ -150,3 +150,37 @@ TEST(Slots, AreCountedAlikeByAll) {
     EXPECT_GT(g.log(1).state().slots, 0u);
     EXPECT_EQ(g.log(1).state().slots, g.log(2).state().slots);
 }
+
+TEST(ReplacedLeg, ATableThatLeavesOneOutIsNotRefused) {
+    for (const auto& left : {std::vector{disk("a"), disk("c")}, std::vector{disk("b"), disk("c")}, std::vector{disk("a"), disk("b")}}) {
+        Mirrored m;
+        m.close();
+        m.disks_were = {disk("a"), disk("b"), disk("c")};
+        m.disks_are = left;
+        m.load(kTable);
+        EXPECT_EQ(m.log().phase(), Phase::active);
+    }
+    Mirrored m;
+    m.close();
+    m.disks_were = {disk("a"), disk("b"), disk("c")};
+    m.disks_are = disks("c", "a");  // they have changed places
+    m.load(kTable);
+    EXPECT_EQ(m.log().phase(), Phase::detached);
+}
+
+// The daemon dies while a table is refused; the administrator loads the right one.
+TEST(ReplacedLeg, OfATableThatIsFoundRunningIsLeftForTheRightOne) {
+    Solo s;
+    s.disks_were = disks("a", "b");
+    s.disks_are = disks("a", "c");
+    s.step(ev::FoundLive{"LVM-x", kTable, {}});
+    s.pass(1000);
+    ASSERT_EQ(s.cluster.logs().at("LVM-x")->phase(), Phase::looking);
+    EXPECT_EQ(s.suspends, 1u);
+    s.ask(Request::postsuspend, {}, 1);
+    s.disks_are = disks("a", "b");
+    s.ask(Request::ctr, Solo::text(kTable), 2);
+    s.ask(Request::resume, {}, 2);
+    s.pass(3000);
+    EXPECT_EQ(s.cluster.logs().at("LVM-x")->phase(), Phase::active);
+}
