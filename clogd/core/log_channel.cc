@@ -77,6 +77,7 @@ void Log::record_lost() {
         channel_.lost.remove(recorded);
         channel_.lost_told.remove(recorded);
         tell(CLOG_TOLD, recorded);
+        fresh.remove(recorded);
     }
     if (fresh.empty()) return;
     if (passing) {

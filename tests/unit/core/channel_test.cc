@@ -108,6 +108,21 @@ TEST(Channel, AWriteThatALegMissedIsRecordedBeforeItIsTold) {
     EXPECT_EQ(s.heard(CLOG_UNSYNCED).ranges(), regions({7}).ranges());
 }
 
+// What is recorded already is not asked for once more: the answer to that would never come, and a later write there would wait for it.
+TEST(Channel, AWriteThatALegMissedWhereAnotherDidIsToldAtOnce) {
+    Solo s;
+    s.live_by_channel();
+    s.tell(ev::Regions::mark, {{7, 1}});
+    s.tell(ev::Regions::lost, {{7, 1}});
+    s.pass(100);
+    EXPECT_EQ(s.heard(CLOG_TOLD).ranges(), regions({7}).ranges());
+    s.told.clear();
+    const uint64_t sends = s.sends;
+    s.tell(ev::Regions::lost, {{7, 1}});
+    EXPECT_EQ(s.heard(CLOG_TOLD).ranges(), regions({7}).ranges());
+    EXPECT_EQ(s.sends, sends);
+}
+
 TEST(Channel, ARestartedDaemonHearsWhatIsInUse) {
     Solo first;
     first.live_by_channel();
