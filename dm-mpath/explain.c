@@ -107,7 +107,7 @@ static const char *map_reason(struct mpath *m)
 {
 	if (atomic_read(&m->valid_paths))
 		return m->current_group ? "I/O flows" : "the next I/O chooses a group";
-	return mpath_queues(m) ? "no path: I/O waits" : "no path: I/O fails";
+	return mpath_pathless(m) == PATHLESS_FAILS ? "no path: I/O fails" : "no path: I/O waits";
 }
 
 unsigned int mpath_explain(struct mpath *m, char *result, unsigned int maxlen)

@@ -50,12 +50,6 @@ static void end(struct mpath_io *io, blk_status_t status)
 		path_try(path, PATH_LANDED);
 }
 
-/* Suspended, and the core takes I/O back. */
-static bool pushes_back(struct mpath *m)
-{
-	return dm_noflush_suspending(m->ti);
-}
-
 /* May I/O go to the group that was chosen? If not, its handler is called. */
 bool mpath_ready(struct mpath *m)
 {
@@ -140,17 +134,24 @@ static bool has_room(struct mpath *m, struct bio *bio)
 
 static int send_nowhere(struct mpath *m, struct bio *bio, bool again)
 {
+	enum pathless pathless;
 	unsigned long flags;
-	bool waits;
 
 	spin_lock_irqsave(&m->lock, flags);
-	waits = mpath_queues(m) && (again || has_room(m, bio));
-	if (waits)
+	pathless = mpath_pathless(m);
+	if (pathless == PATHLESS_WAITS && !again && !has_room(m, bio))
+		pathless = PATHLESS_FAILS;
+	if (pathless == PATHLESS_WAITS)
 		wait_locked(m, bio);
 	spin_unlock_irqrestore(&m->lock, flags);
-	if (waits)
+	switch (pathless) {
+	case PATHLESS_WAITS:
 		return DM_MAPIO_SUBMITTED;
-	return pushes_back(m) ? DM_MAPIO_REQUEUE : DM_MAPIO_KILL;
+	case PATHLESS_GOES_BACK:
+		return DM_MAPIO_REQUEUE;
+	default:
+		return DM_MAPIO_KILL;
+	}
 }
 
 static int send_down(struct mpath *m, struct mpath_path *path, struct bio *bio, struct mpath_io *io,
@@ -293,6 +294,7 @@ int mpath_end_bio(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 {
 	struct mpath_io *io = &of(bio)->io;
 	struct mpath *m = ti->private;
+	enum pathless pathless = PATHLESS_WAITS;
 	enum outcome outcome;
 	unsigned long flags;
 
@@ -302,9 +304,11 @@ int mpath_end_bio(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 	if (likely(outcome == DONE))
 		return DM_ENDIO_DONE;
 	spin_lock_irqsave(&m->lock, flags);
-	if (outcome == FAILED && !atomic_read(&m->valid_paths) && !mpath_queues(m)) {
+	if (outcome == FAILED && !atomic_read(&m->valid_paths))
+		pathless = mpath_pathless(m);
+	if (pathless != PATHLESS_WAITS) {
 		spin_unlock_irqrestore(&m->lock, flags);
-		if (pushes_back(m))
+		if (pathless == PATHLESS_GOES_BACK)
 			return DM_ENDIO_REQUEUE;
 		*error = BLK_STS_IOERR;
 		return DM_ENDIO_DONE;
@@ -320,11 +324,6 @@ int mpath_end_bio(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 
 /* ---- requests ---- */
 
-static bool requests_wait(struct mpath *m)
-{
-	return mpath_queues(m) || pushes_back(m);
-}
-
 static int request_down(struct mpath *m, struct request *rq, struct mpath_io *io,
 			struct request **clone)
 {
@@ -334,7 +333,7 @@ static int request_down(struct mpath *m, struct request *rq, struct mpath_io *io
 	struct mpath_path *path = mpath_choose(m, bytes, &now);
 
 	if (unlikely(!path))
-		return requests_wait(m) ? DM_MAPIO_DELAY_REQUEUE : DM_MAPIO_KILL;
+		return mpath_pathless(m) == PATHLESS_FAILS ? DM_MAPIO_KILL : DM_MAPIO_DELAY_REQUEUE;
 	if (unlikely(!may_go(path, &how)))
 		return DM_MAPIO_DELAY_REQUEUE;
 	*clone = blk_mq_alloc_request(path_queue(path), rq->cmd_flags | REQ_NOMERGE,
@@ -396,7 +395,7 @@ int mpath_end_request(struct dm_target *ti, struct request *clone, blk_status_t 
 		break;
 	}
 	r = error == BLK_STS_RESOURCE ? DM_ENDIO_DELAY_REQUEUE : DM_ENDIO_REQUEUE;
-	if (!atomic_read(&m->valid_paths) && !requests_wait(m))
+	if (!atomic_read(&m->valid_paths) && mpath_pathless(m) == PATHLESS_FAILS)
 		r = DM_ENDIO_DONE; /* with the error that it has */
 	return r;
 }
@@ -411,10 +410,10 @@ void mpath_run_waiting(struct mpath *m)
 		queue_work(mpath_wq, &m->resubmit);
 }
 
-/* What waits for a path may be to fail now. */
-static void let_fail(struct mpath *m)
+/* What waits for a path may be to fail or to go back now. */
+static void let_end(struct mpath *m)
 {
-	if (mpath_queues(m))
+	if (mpath_pathless(m) == PATHLESS_WAITS)
 		return;
 	dm_table_run_md_queue_async(m->ti->table);
 	mpath_run_waiting(m);
@@ -427,7 +426,7 @@ void mpath_set_no_path(struct mpath *m, enum no_path policy)
 	spin_lock_irqsave(&m->lock, flags);
 	WRITE_ONCE(m->no_path, policy);
 	spin_unlock_irqrestore(&m->lock, flags);
-	let_fail(m);
+	let_end(m);
 }
 
 /* What is wished outlives it, however it ends. */
@@ -440,6 +439,6 @@ void mpath_suspension(struct mpath *m, enum suspension suspension)
 	if (suspension == NOT_SUSPENDED)
 		mpath_watch_no_path(m);
 	spin_unlock_irqrestore(&m->lock, flags);
-	if (suspension == SUSPENSION_ENDS_IO)
-		let_fail(m);
+	if (suspension != NOT_SUSPENDED)
+		let_end(m);
 }

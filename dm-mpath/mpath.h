@@ -159,7 +159,7 @@ struct mpath {
 	struct group *current_group;
 	struct group *next_group; /* asked for by a message; at the next I/O */
 	atomic_t valid_paths;
-	enum no_path no_path; /* what is wished; mpath_queues() says what holds now */
+	enum no_path no_path; /* what is wished; mpath_pathless() says what holds now */
 	enum suspension suspension;
 	struct timer_list no_path_timer;
 	u32 no_path_timeout_ms;	 /* NO_TIMEOUT: as the module's parameter says */
@@ -252,11 +252,21 @@ static inline const char *map_name(const struct mpath *m)
 	return dm_table_device_name(m->ti->table);
 }
 
-/* Does I/O for which there is no path wait? */
-static inline bool mpath_queues(const struct mpath *m)
+/* What becomes of I/O for which there is no path now. */
+enum pathless { PATHLESS_FAILS, PATHLESS_WAITS, PATHLESS_GOES_BACK };
+
+/*
+ * Asked once for each: when a suspend is interrupted the core takes nothing back any more, maps
+ * what it had put off, and tells the target a moment later. In between the map is in use.
+ */
+static inline enum pathless mpath_pathless(const struct mpath *m)
 {
-	return READ_ONCE(m->no_path) == NO_PATH_QUEUES &&
-	       READ_ONCE(m->suspension) != SUSPENSION_ENDS_IO;
+	enum suspension suspension = READ_ONCE(m->suspension);
+	bool waits = READ_ONCE(m->no_path) == NO_PATH_QUEUES && suspension != SUSPENSION_ENDS_IO;
+
+	if ((!waits || suspension != NOT_SUSPENDED) && dm_noflush_suspending(m->ti))
+		return PATHLESS_GOES_BACK;
+	return waits ? PATHLESS_WAITS : PATHLESS_FAILS;
 }
 
 /* table.c */

@@ -12,13 +12,14 @@ static unsigned long no_path_timeout(struct mpath *m)
 
 /*
  * One that has lost its last path and queues gives up after a while, if the administrator wants
- * that.
+ * that. While it is suspended the time does not begin.
  */
 void mpath_watch_no_path(struct mpath *m)
 {
 	unsigned long timeout = no_path_timeout(m);
 
-	if (timeout && !atomic_read(&m->valid_paths) && mpath_queues(m))
+	if (timeout && !atomic_read(&m->valid_paths) && m->suspension == NOT_SUSPENDED &&
+	    m->no_path == NO_PATH_QUEUES)
 		mod_timer(&m->no_path_timer, jiffies + timeout);
 }
 

@@ -53,13 +53,9 @@ static void mpath_dtr(struct dm_target *ti)
 
 static void mpath_presuspend(struct dm_target *ti)
 {
-	struct mpath *m = ti->private;
-
 	/* What waits must end, unless the core takes it back. */
-	if (m->queue_mode == DM_TYPE_BIO_BASED || !dm_noflush_suspending(ti))
-		mpath_suspension(m, SUSPENSION_ENDS_IO);
-	else
-		mpath_suspension(m, SUSPENSION_GIVES_BACK);
+	mpath_suspension(ti->private,
+			 dm_noflush_suspending(ti) ? SUSPENSION_GIVES_BACK : SUSPENSION_ENDS_IO);
 }
 
 /* Interrupted: the map goes on as it was. */
@@ -107,7 +103,7 @@ static int mpath_prepare_ioctl(struct dm_target *ti, struct block_device **bdev)
 	struct mpath *m = ti->private;
 	struct block_device *device = choose_device(m);
 
-	if (!device && !mpath_queues(m))
+	if (!device && mpath_pathless(m) == PATHLESS_FAILS)
 		return -EIO;
 	if (!mpath_ready(m) || !device) { /* the core asks again */
 		dm_table_run_md_queue_async(ti->table);

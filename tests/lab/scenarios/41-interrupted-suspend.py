@@ -13,6 +13,9 @@ from lab import *  # noqa: F403 - a scenario speaks the lab's language
 from multipath import *  # noqa: F403
 
 
+READS = 40
+
+
 def queues(one, m):
     """As its table says."""
     return " queue_if_no_path " in one.run(f"dmsetup table {m.name}")
@@ -47,6 +50,32 @@ def interrupted(one, m, hang):
     expect(read()[0] == 0, "a read under an interrupted suspend has failed")
 
 
+def put_off(one, m, ways, names):
+    """Reads that come while a suspend waits for I/O that hangs, and for which there is no path when it is given up."""
+    for name in names:
+        one.run(f"dmsetup suspend --noflush --nolockfs {name}")
+    first = one.background(f"dd if={m.path} of=/dev/null bs=4k count=1 iflag=direct 2>&1", 120)
+    wait_for("I/O under way", lambda: one.run(f"grep -vs '^ *0 *0$' /sys/block/$(basename $(readlink -f {m.path}))/inflight; true"))
+    suspended = one.background(f"dmsetup suspend --noflush --nolockfs {m.name} 2>&1", 120)
+    wait_for("the suspend to wait", lambda: "dm_" in one.run("cat /proc/$(pgrep -x dmsetup)/wchan 2>/dev/null; true"))
+    for number in ways:
+        m.message(f"fail_path {number}")
+    reads = one.background(f"for i in $(seq {READS}); do dd if={m.path} of=/dev/null bs=4k count=1 skip=$i iflag=direct 2>/dev/null & pids=\"$pids $!\"; done; "
+                           "for p in $pids; do wait $p || failed=$((failed + 1)); done; echo failed ${failed:-0}", 120)
+    wait_for("the reads to be put off", lambda: int(one.run("pgrep -xc dd; true")) == READS + 1)
+    one.run("kill -TERM $(pgrep -x dmsetup)")
+    expect(suspended()[0], "the suspend was not interrupted")
+    expect("SUSPENDED" not in one.run(f"dmsetup info {m.name}"), "the map is suspended")
+    for number in ways:
+        m.message(f"reinstate_path {number}")
+    for name in names:
+        one.run(f"dmsetup resume {name}")
+    first()
+    failed = reads()[1].split()[-1]
+    say(f"{failed} of {READS} reads have failed")
+    return failed == "0"
+
+
 def tell(lab):
     one = lab.node(1)
     one.run("modprobe -qa dm-multipath dm-round-robin; true")
@@ -69,6 +98,7 @@ def tell(lab):
         m.create(f"3 queue_if_no_path queue_mode bio 0 1 1 round-robin 0 2 0 {' '.join(ways)}")
         interrupted(one, m, ("way0", "way1"))
         kept[kind, "an interrupted suspend"] = queues(one, m) and waits(one, m, ways)
+        kept[kind, "an interrupted suspend that had put it off,"] = put_off(one, m, ways, ("way0", "way1"))
         suspend(one, m, "--nolockfs")
         kept[kind, "a suspend after an interrupted one"] = queues(one, m) and waits(one, m, ways)
         m.remove()
