@@ -88,7 +88,10 @@ void cluster_resume(struct mpath *m)
 	m->log->type->resume(m->log);
 }
 
-/* Suspended; no lock is held. */
+/*
+ * Suspended; the lock is not held. With the log the node leaves, and another may switch the array:
+ * so what it was switching has ended before.
+ */
 void cluster_suspend(struct mpath *m)
 {
 	if (!m->log)
@@ -97,6 +100,7 @@ void cluster_suspend(struct mpath *m)
 	m->apart = true;
 	spin_unlock_irq(&m->lock);
 	cancel_delayed_work_sync(&m->cluster_work);
+	handler_stop(m);
 	m->log->type->postsuspend(m->log);
 }
 
@@ -118,7 +122,7 @@ static struct group *group_in_use(struct mpath *m)
 /* What the cluster uses, if this node can. */
 struct group *cluster_group(struct mpath *m)
 {
-	struct group *group = m->log ? group_in_use(m) : NULL;
+	struct group *group = m->log && !m->apart ? group_in_use(m) : NULL;
 
 	return group && can_be_used(group) ? group : NULL;
 }
@@ -154,6 +158,10 @@ bool cluster_may_enter(struct mpath *m)
 {
 	struct group *group = m->current_group;
 
+	if (m->apart) { /* nothing is switched any more; I/O comes when it is resumed */
+		WRITE_ONCE(m->readiness, READY_WANTED);
+		return false;
+	}
 	if (follows(m, group) || may(m, group)) {
 		m->guest = false;
 		failback_changed(m);
