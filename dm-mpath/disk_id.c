@@ -53,6 +53,8 @@ enum disk_verdict disk_compare(const struct disk_id *was, const struct disk_id *
 			return DISK_UNKNOWN;
 		return now->sectors == was->sectors ? DISK_SAME : DISK_OTHER;
 	}
+	if (now->kind == DISK_NAMELESS)
+		return DISK_UNKNOWN;
 	if (now->kind != was->kind || now->length != was->length ||
 	    memcmp(now->name, was->name, was->length))
 		return DISK_OTHER;

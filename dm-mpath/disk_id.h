@@ -40,8 +40,8 @@ void disk_name_of_page(struct disk_id *id, const u8 *page, u32 bytes);
 enum disk_verdict { DISK_SAME, DISK_OTHER, DISK_UNKNOWN };
 
 /*
- * Is it still the disk that it was? A named one may have grown. One without a name is told by its
- * size alone.
+ * Is it still the disk that it was? A named one may have grown, and if it tells no name for now (a
+ * controller that starts) nothing is known of it. One that had no name is told by its size alone.
  */
 enum disk_verdict disk_compare(const struct disk_id *was, const struct disk_id *now);
 

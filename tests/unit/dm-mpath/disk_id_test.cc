@@ -76,10 +76,20 @@ TEST(DiskId, NonsenseIsReadWithinItsBounds) {
 TEST(DiskId, AnotherNameIsAnotherDisk) {
     const disk_id was = id_of(page({kNaa, kT10}));
     EXPECT_EQ(disk_compare(&was, &was), DISK_SAME);
-    for (const auto& other : {page({designator(0, 3, "NAA-4568")}), page({designator(0, 3, "NAA-456")}), page({kT10}), page({})}) {
+    for (const auto& other : {page({designator(0, 3, "NAA-4568")}), page({designator(0, 3, "NAA-456")}), page({kT10})}) {
         const disk_id now = id_of(other);
         EXPECT_EQ(disk_compare(&was, &now), DISK_OTHER);
     }
+}
+
+// A controller that starts may answer with an empty page, or with one that names ports alone. Another disk without a name does not get in either.
+TEST(DiskId, ANamedDiskThatTellsNoNameIsAskedAgain) {
+    const disk_id was = id_of(page({kNaa}), 1000);
+    for (const auto& nameless : {page({}), page({kPort, kTarget}), Bytes{}})
+        for (const u64 sectors : {0, 999, 1000, 2000}) {
+            const disk_id now = id_of(nameless, sectors);
+            EXPECT_EQ(disk_compare(&was, &now), DISK_UNKNOWN);
+        }
 }
 
 TEST(DiskId, ANamedDiskMayGrowAndNotShrink) {
