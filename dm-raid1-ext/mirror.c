@@ -86,7 +86,7 @@ static void end_marks(struct mirror_set *ms, unsigned long idle, bool everything
 	if (!atomic_read(&ms->entries))
 		return;
 	if (!ms->cluster && mirror_flush_legs(ms->ti)) { /* clogd flushes them itself */
-		unsync_warm(ms);
+		unsync_warm(ms, LEG_HAS_FAILED);
 		return;
 	}
 	ms->flushed = true; /* the log would have the legs flushed once more */

@@ -398,9 +398,10 @@ void mirror_cold_writes(struct mirror_set *ms, struct bio_list *writes);
 void send_marked(struct mirror_set *ms, struct region_entry *e, struct bio_list *ready);
 void mirror_failures(struct mirror_set *ms, struct bio_list *failures);
 void end_write(struct mirror_set *ms, struct bio *bio, blk_status_t status);
-void lose_sync(struct mirror_set *ms, struct region_entry *e);
+enum sync_loss { LEG_HAS_FAILED, LEGS_ARE_WELL };
+void lose_sync(struct mirror_set *ms, struct region_entry *e, enum sync_loss why);
 void abandon_write(struct mirror_set *ms, struct bio *bio, blk_status_t status);
-void unsync_warm(struct mirror_set *ms);
+void unsync_warm(struct mirror_set *ms, enum sync_loss why);
 int mirror_flush_legs(struct dm_target *ti);
 
 /* read.c */

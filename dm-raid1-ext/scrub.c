@@ -175,9 +175,8 @@ static void lose_region(struct mirror_set *ms)
 	if (ms->log_failed)
 		return;
 	s->repaired++;
-	ms->in_sync = false; /* first: the primary, from which it is copied, stays where it is */
 	e = regions_get(ms, s->next);
-	lose_sync(ms, e);
+	lose_sync(ms, e, LEGS_ARE_WELL);
 	regions_put(ms, e, true);
 	wake_worker(ms);
 }

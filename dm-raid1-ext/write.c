@@ -238,12 +238,19 @@ static void ask_log(struct mirror_set *ms, struct region_entry *e, struct list_h
 	}
 }
 
-/* A leg misses what is written in the region, so the log must say so (I1). */
-void lose_sync(struct mirror_set *ms, struct region_entry *e)
+/*
+ * The legs differ in the region, so the log must say so (I1). Where all of them are well the
+ * primary, from which it is copied, stays where it is until then; not where the log does not hear
+ * of it: nothing would be copied, and a leg that has failed would soon count as well again.
+ */
+void lose_sync(struct mirror_set *ms, struct region_entry *e, enum sync_loss why)
 {
 	assert_worker(ms);
-	if (!ms->log_failed)
+	if (!ms->log_failed) {
+		if (why == LEGS_ARE_WELL && !ms->cluster)
+			ms->in_sync = false; /* first */
 		ms->log->type->set_region_sync(ms->log, e->index, 0);
+	}
 	regions_step(ms, e, REGION_UNSYNC);
 	if (!ms->cluster)
 		copy_missed(ms, e->index);
@@ -396,7 +403,7 @@ void mirror_cold_writes(struct mirror_set *ms, struct bio_list *writes)
  * A leg may have lost what it had acknowledged: whatever was written since its cache was last known
  * to be flushed is unsure.
  */
-void unsync_warm(struct mirror_set *ms)
+void unsync_warm(struct mirror_set *ms, enum sync_loss why)
 {
 	struct region_entry *e;
 	struct hlist_node *tmp;
@@ -406,16 +413,18 @@ void unsync_warm(struct mirror_set *ms)
 	for (i = 0; i < 1U << ms->bucket_bits; i++)
 		hlist_for_each_entry_safe(e, tmp, &ms->buckets[i].head, node)
 			if (READ_ONCE(e->r.state) == REGION_WARM)
-				lose_sync(ms, e);
+				lose_sync(ms, e, why);
 }
 
 /* I1: the legs differ where the write went. */
 static void lose_sync_of(struct mirror_set *ms, struct mirror_io *io)
 {
+	enum sync_loss why = io->refused ? LEGS_ARE_WELL : LEG_HAS_FAILED;
+
 	if (io->region)
-		lose_sync(ms, io->region);
+		lose_sync(ms, io->region, why);
 	else
-		unsync_warm(ms);
+		unsync_warm(ms, why);
 }
 
 void abandon_write(struct mirror_set *ms, struct bio *bio, blk_status_t status)
@@ -466,7 +475,6 @@ void mirror_failures(struct mirror_set *ms, struct bio_list *failures)
 		}
 		switch (outcome_alone(&sent)) {
 		case WRITE_REFUSED:
-			ms->in_sync = false; /* first: the primary stays where it is */
 			abandon_write(ms, bio, BLK_STS_NOTSUPP);
 			break;
 		case WRITE_FAILS:
