@@ -91,6 +91,7 @@ static void remember(struct mpath_bio *mb, struct bio *bio)
 /* As if it had never been sent; but whoever polls does not know when the worker sends it again. */
 static void restore(struct mpath_bio *mb, struct bio *bio)
 {
+	WRITE_ONCE(bio->bi_cookie, BLK_QC_T_NONE); /* first: it is of the other device's queues */
 	bio->bi_iter = mb->iter;
 	bio->bi_bdev = mb->bdev;
 	bio->bi_opf = mb->opf & ~REQ_POLLED;

@@ -239,9 +239,10 @@ void mirror_queued_reads(struct mirror_set *ms, struct bio_list *reads)
 			bio_io_error(bio);
 			continue;
 		}
+		/* Not what the leg left in it that it was sent to before; nor is it polled for. */
+		keep_what_leg_hears(bio);
+		WRITE_ONCE(bio->bi_cookie, BLK_QC_T_NONE);
 		aim(ms, io, bio, leg);
-		keep_what_leg_hears(
-			bio); /* not what the leg left in it that it was sent to before */
 		submit_bio_noacct(bio);
 	}
 }
