@@ -87,9 +87,12 @@ static enum answer ask_page(struct scsi_device *sdev, u8 *page, u32 bytes)
 
 static enum answer ask_name(struct scsi_device *sdev, struct disk_id *id, u8 *page)
 {
-	enum answer answer = ask_page(sdev, page, SHORT_PAGE_BYTES);
 	u32 bytes = SHORT_PAGE_BYTES;
+	enum answer answer = REFUSED;
 
+	/* Some hang when they are asked for a page; the kernel knows them, and has not asked. */
+	if (scsi_device_supports_vpd(sdev))
+		answer = ask_page(sdev, page, bytes);
 	if (answer == ANSWERED && big_endian(page + 2, 2) + 4 > SHORT_PAGE_BYTES) {
 		bytes = PAGE_BYTES;
 		answer = ask_page(sdev, page, bytes);

@@ -37,6 +37,7 @@ static int mpath_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 static void settle(struct mpath *m)
 {
 	handler_stop(m);
+	del_timer_sync(&m->no_path_timer); /* a handler may have failed the last path */
 	flush_work(&m->resubmit);
 	flush_work(&m->event);
 }
@@ -46,7 +47,6 @@ static void mpath_dtr(struct dm_target *ti)
 	struct mpath *m = ti->private;
 
 	probes_end(m);
-	del_timer_sync(&m->no_path_timer);
 	settle(m);
 	mpath_destroy(m);
 }

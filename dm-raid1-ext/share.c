@@ -219,8 +219,10 @@ static void hand_over(struct mirror_set *ms)
 	list_splice_init(&ms->drained, &drained);
 	spin_unlock_irq(&ms->lock);
 	list_for_each_entry_safe(e, tmp, &drained, list) {
-		if (WARN_ON_ONCE(!regions_step(ms, e, REGION_HAND_OVER)))
+		if (WARN_ON_ONCE(!regions_step(ms, e, REGION_HAND_OVER))) {
+			list_del_init(&e->list);
 			continue;
+		}
 		list_move_tail(&e->list, &ms->away);
 		cluster_log_clear(ms->cluster, e->index);
 		if (!bio_list_empty(&e->waiting))
