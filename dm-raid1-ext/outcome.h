@@ -5,8 +5,8 @@
  *
  * With a cluster log the first line that fits counts:
  *
- *   a leg refused it                                  REFUSED
  *   the write lease is not held                       WAITS_FOR_LEASE    GIVEN_BACK
+ *   a leg refused it                                  REFUSED
  *   it was sent under an earlier lease                AGAIN              GIVEN_BACK
  *   it reached every leg that some node may read      ENDS
  *   the mirror is being suspended                     LOST               GIVEN_BACK
@@ -20,7 +20,8 @@
  * The second column is that of a suspend that gives writes back to the core. A write that has
  * outlived its lease does not end even where it reached every leg: others may have copied its
  * region meanwhile, from a leg that did not have it yet to one that had. What a leg refused it may
- * have done in part, and so may others: the legs may differ, even where all of them refused.
+ * have done in part, and so may others: the legs may differ, even where all of them refused. The
+ * nodes must hear of that before it ends, so it waits for the lease, too.
  *
  * Without a cluster log:
  *
@@ -111,10 +112,10 @@ static inline enum write_outcome outcome_of_write(const struct agreement *a,
 
 	if (!now->cluster)
 		return outcome_alone(w);
-	if (w->refused)
-		return WRITE_REFUSED;
 	if (!now->lease)
 		return gives_back ? WRITE_GIVEN_BACK : WRITE_WAITS_FOR_LEASE;
+	if (w->refused)
+		return WRITE_REFUSED;
 	if (w->lapse != now->lapses)
 		return gives_back ? WRITE_GIVEN_BACK : WRITE_AGAIN;
 	if (reached && !lacks)

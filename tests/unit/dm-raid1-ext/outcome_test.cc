@@ -91,13 +91,17 @@ TEST(Outcome, AWriteThatOutlivesItsLeaseDoesNotEnd) {
 
 TEST(Outcome, WhatALegDoesNotHaveIsRefusedWhateverTheOthersDidOfIt) {
     const Nodes nodes;
-    write_world gone = in_use();
+    write_world gone = in_use(), anew = in_use();
     gone.lease = false;
-    for (const write_world& now : {in_use(), gone}) {
+    anew.lapses = 1;
+    for (const write_world& now : {in_use(), anew}) {
         expect_line(nodes, nodes.write(3, 3), now, {WRITE_REFUSED, WRITE_REFUSED, WRITE_REFUSED});
         expect_line(nodes, nodes.write(2, 2), now, {WRITE_REFUSED, WRITE_REFUSED, WRITE_REFUSED});
         expect_line(nodes, nodes.write(3, 1), now, {WRITE_REFUSED, WRITE_REFUSED, WRITE_REFUSED});  // the next write tells that the other has really failed
     }
+    // The nodes are to hear that the legs differ: without the lease nobody may be there who hears it.
+    for (const write_sent& w : {nodes.write(3, 3), nodes.write(2, 2), nodes.write(3, 1)})
+        expect_line(nodes, w, gone, {WRITE_WAITS_FOR_LEASE, WRITE_WAITS_FOR_LEASE, WRITE_GIVEN_BACK});
     EXPECT_FALSE(at_once(nodes.write(3, 3)));
 }
 
@@ -183,8 +187,10 @@ void expect_safe(const Nodes& nodes, const write_sent& w, const write_world& now
     if (is == WRITE_ENDS) {
         ASSERT_TRUE(now.lease && now.lapses == w.lapse && reached);
         ASSERT_EQ(may_be_read & ~reached, 0u);
-    } else if (w.refused) {
+    } else if (w.refused && now.lease) {
         ASSERT_EQ(is, WRITE_REFUSED);  // and no leg is given up for it
+    } else if (w.refused) {
+        ASSERT_EQ(is, now.suspend == SUSPEND_GIVES_BACK ? WRITE_GIVEN_BACK : WRITE_WAITS_FOR_LEASE);
     } else if (is == WRITE_GIVEN_BACK) {
         ASSERT_EQ(now.suspend, SUSPEND_GIVES_BACK);
     }
