@@ -1286,10 +1286,25 @@ class World final : public KernelHost {
         after(1'500'000, [this] { quiet_ = true; });
         after(3'000'000, [this] { finish(60); });
     }
+    // Every node has come back with the kernel's own target, which cannot be told that the first leg is behind: it is refused, for good.
+    bool rightly_refused(size_t i) {
+        const Mirror& m = mirrors_[i];
+        bool said = false;
+        for (auto& [id, node] : nodes_) {
+            auto it = node->cluster->logs().find(m.uuid);
+            if (it == node->cluster->logs().end() || it->second->phase() == Phase::active || dynamic_cast<ChannelMirror*>(node->logs[i].kernel.get())) return false;
+            said = said || it->second->trouble().find("this kernel cannot be told") != std::string::npos;
+        }
+        return said;
+    }
     void finish(int tries) {
         std::string why;
+        std::set<size_t> refused;
+        for (size_t i = 0; i < mirrors_.size(); ++i)
+            if (rightly_refused(i)) refused.insert(i);
         for (auto& [id, node] : nodes_)
             for (size_t i = 0; i < mirrors_.size(); ++i) {
+                if (refused.contains(i)) continue;
                 auto it = node->cluster->logs().find(mirrors_[i].uuid);
                 if (it == node->cluster->logs().end()) why = fmt::format("node {} does not have log {}", id, mirrors_[i].uuid);
                 else if (it->second->phase() != Phase::active) why = fmt::format("log {} on node {} is {}", mirrors_[i].uuid, id, phase_name(it->second->phase()));
@@ -1312,6 +1327,7 @@ class World final : public KernelHost {
             return;
         }
         for (Mirror& m : mirrors_) {
+            if (refused.contains(mirror_index(m.uuid))) continue;
             const Log* first = nullptr;
             for (auto& [id, node] : nodes_) {
                 const Log& log = *node->cluster->logs().at(m.uuid);
