@@ -10,7 +10,7 @@ using namespace test;
 namespace {
 constexpr char kDisk[] = "131072 clustered-disk 253:4 1024 nosync";
 constexpr char kCore[] = "131072 clustered-core 1024 nosync";
-constexpr TimeMs kLong = 60'000;
+constexpr TimeMs kLong = 10'000;
 
 struct Pair : Group {
     explicit Pair(bool half_is_enough = true) : Group(2, {}, {}, {}, half_is_enough) {}
