@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "clogd/core/reply.hh"
+
 namespace clogd {
 
 namespace wire = proto::wire;
@@ -103,12 +105,7 @@ void Cluster::on(const ev::Call& e) {
         log->call(e.call);
         return;
     }
-    proto::ulog::Reply r;
-    r.luid = e.call.luid;
-    r.uuid = e.call.uuid;
-    r.version = e.call.version;
-    r.seq = e.call.seq;
-    r.type = e.call.type;
+    proto::ulog::Reply r = reply_to(e.call);
     r.error = e.call.type == proto::ulog::Request::ctr ? -ENOSPC : e.call.type == proto::ulog::Request::dtr ? 0 : -ESRCH;
     if (e.call.type == proto::ulog::Request::resume) {
         // Its CTR went to a daemon that is gone. A failure would make the kernel take regions for not in sync (log_kernel.cc).
@@ -138,12 +135,7 @@ void Cluster::on(const ev::FoundLive& e) {
 // the kernel asks again. What it takes to look at it and to remove it is answered.
 void Cluster::hold_on(const proto::ulog::Call& call) {
     using proto::ulog::Request;
-    proto::ulog::Reply r;
-    r.luid = call.luid;
-    r.uuid = call.uuid;
-    r.version = call.version;
-    r.seq = call.seq;
-    r.type = call.type;
+    proto::ulog::Reply r = reply_to(call);
     auto numbers = [&](std::initializer_list<uint64_t> values) {
         proto::Writer w;
         for (uint64_t v : values) w(v);

@@ -81,7 +81,8 @@ void Log::leg_disks(const ev::LegDisks& e) {
     leg_prints_.clear();
     for (const LegDisk& leg : e.is) leg_prints_.push_back(leg_print(leg));
     if (leg_prints_.size() > proto::kMaxLegs) leg_prints_.clear();
-    for (size_t i = 0; i < e.is.size() && !e.was.empty() && !only_left_out(e.was, e.is); ++i) {
+    const bool nothing_new = e.was.empty() || only_left_out(e.was, e.is);
+    for (size_t i = 0; i < e.is.size() && !nothing_new; ++i) {
         if (i < e.was.size() && same_disk(e.was[i], e.is[i]) != SameDisk::no) continue;
         if (replaced_.empty())
             replaced_text_ = fmt::format("leg {} of the table is {}, and {}: its content would be taken for that of the mirror", i, describe(e.is[i]),

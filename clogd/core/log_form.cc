@@ -220,8 +220,7 @@ void Log::form_from_disk(const Bytes& bytes) {
             known = trusted && !newest;  // formatted, never used
             if (known) s.raw = all;
         }
-        std::set<NodeId> writers = host_.nodelist();
-        if (trusted) writers.clear();
+        std::set<NodeId> writers = trusted ? std::set<NodeId>{} : host_.nodelist();
         if (trusted && newest && !newest->closed)
             for (const disk::SlotMember& m : newest->members) writers.insert(m.node);
         if (await_others(writers)) return;

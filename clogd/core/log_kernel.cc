@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 
 #include "clogd/core/log.hh"
+#include "clogd/core/reply.hh"
 #include "proto/channel.h"
 
 namespace clogd {
@@ -286,12 +287,7 @@ void Log::leave() {
 // ---- requests ----------------------------------------------------------------------------------------------------------------
 
 void Log::answer(const Call& call, int error, Bytes data) {
-    proto::ulog::Reply r;
-    r.luid = call.luid;
-    r.uuid = call.uuid;
-    r.version = call.version;
-    r.seq = call.seq;
-    r.type = call.type;
+    proto::ulog::Reply r = reply_to(call);
     r.error = error;
     r.data = std::move(data);
     host_.emit(out::Answer{std::move(r)});
