@@ -81,6 +81,7 @@ struct Legs {  // what the mirror above the log looks like here
 struct LegDisks {  // the answer to LookAtLegs; both empty if it cannot be told
     std::string uuid;
     std::vector<LegDisk> was, is;  // when the log was last in use here, in this boot; by the table that is live
+    bool handle_errors = false;
 };
 struct Copied {
     std::string uuid;

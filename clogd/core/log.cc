@@ -78,6 +78,7 @@ void Log::begin() {
 // come if everything is copied to it, or if it is the one that the nodes which use the mirror have in that place, too.
 void Log::leg_disks(const ev::LegDisks& e) {
     if (phase_ != Phase::looking) return;
+    handle_errors_ = e.handle_errors;
     leg_prints_.clear();
     for (const LegDisk& leg : e.is) leg_prints_.push_back(leg_print(leg));
     if (leg_prints_.size() > proto::kMaxLegs) leg_prints_.clear();
@@ -100,7 +101,6 @@ void Log::leg_disks(const ev::LegDisks& e) {
 
 void Log::refuse_replaced(const char* remedy) {
     host_.send(uuid_, wire::Detach{});
-    hold_kernel();
     refused(fmt::format("{}. Load the table with the disks that were there; or, to have the disk written anew, {}", replaced_text_, remedy));
 }
 
@@ -172,11 +172,12 @@ void Log::restart_attach(const char* why) {
 void Log::refused(const std::string& reason) {
     if (trouble_ != reason) note(Level::error, reason);
     trouble_ = reason;
-    if (kept_ && (phase_ == Phase::waiting || phase_ == Phase::receiving)) {  // its kernel goes on: it is held on to, and asks again
+    if (kept_ && (phase_ == Phase::waiting || phase_ == Phase::receiving || phase_ == Phase::forming)) {  // its kernel goes on: it is held on to, and asks again
         restart_attach(reason.c_str());
         retry_at_ = host_.now() + kRefusedRetryMs;
         return;
     }
+    hold_kernel();  // so that no more writes come, and another table can take its place
     phase_ = Phase::detached;
     host_.emit(out::Close{uuid_});
     disk_open_ = false;

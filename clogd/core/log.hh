@@ -75,6 +75,7 @@ struct Instance {  // one table of the kernel's that uses the log
     proto::wire::Params params;
     std::string device;
     bool live = false;
+    TimeMs suspending_since = 0;  // PRESUSPEND came then, and neither POSTSUSPEND nor RESUME since; 0: none did
 };
 
 // What the other members' Hellos and the membership say at the start of a view.
@@ -221,6 +222,7 @@ class Log {
     void ctr(const proto::ulog::Call& call);
     void resume(const proto::ulog::Call& call);
     void postsuspend(const proto::ulog::Call& call);
+    bool gives_back(const Instance& in) const;
     void take_up(uint64_t luid);
     void leave();
     void drained_now();

@@ -258,7 +258,9 @@ void Log::form_from_disk(const Bytes& bytes) {
     }
     expect_frozen(s);
     if (std::string why = form_legs(s, legs); !why.empty()) {
-        disk_failed(why);
+        former_ = false;
+        host_.send(uuid_, wire::Detach{});
+        refused(why);
         return;
     }
     MemberState me;
@@ -343,6 +345,8 @@ void Log::form_from_memory() {
         if (standing.legs.epoch > legs.epoch && standing.legs.count) legs = standing.legs;
     RangeSet missed = has_state_ ? state_.missed : RangeSet{};
     if (std::string why = form_legs(s, legs); !why.empty()) {
+        former_ = false;
+        host_.send(uuid_, wire::Detach{});
         refused(why);
         return;
     }

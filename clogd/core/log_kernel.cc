@@ -8,6 +8,7 @@
 // - A full sync count, too, makes it believe that for good; a table that is not in use yet is told 0 (never_used()).
 // - An error to IN_SYNC counts as 0. So it is never answered with an error.
 // - Its worker is one thread per mirror: a request that waits keeps it from sending CLEAR (pass_mode() in log_copy.cc).
+// - A write that IS_REMOTE_RECOVERING puts off keeps a suspend from ending. Where the table was refused it would for ever: gives_back().
 // - That it asks IN_SYNC, or marks a region, proves that the region is not in its hash: it has no write in flight there.
 #include <cerrno>
 #include <charconv>
@@ -30,6 +31,7 @@ using proto::ulog::Request;
 
 namespace {
 constexpr TimeMs kWedgedMs = 2000;
+constexpr TimeMs kNoMoreReadsMs = 1000;  // after PRESUSPEND the kernel lets nothing more in, and what was to be read has been
 
 std::vector<std::string_view> words(std::string_view text) {
     std::vector<std::string_view> out;
@@ -168,6 +170,7 @@ void Log::adopt(const Call& call, const Instance& instance) {
 void Log::resume(const Call& call) {
     Instance& in = instances_[call.luid];
     for (auto& [luid, other] : instances_) other.live = luid == call.luid;
+    in.suspending_since = 0;
     wire::Params mine = params_;
     if (!mine.groups() && !in.params.groups()) mine.sync_mode = in.params.sync_mode;  // of the state: how it began
     const bool same = in.params == mine && in.device == device_;
@@ -238,10 +241,17 @@ void Log::drained_now() {
     else my_busy_.remove(drop);
 }
 
+// A suspend of a table that was refused: what it was to write goes back unwritten. The kernel does so with what it cannot mark, if it handles
+// errors: it says that the log has failed, holds the writes, and gives them to the next table. (A suspend that is to flush fails them.)
+bool Log::gives_back(const Instance& in) const {
+    const bool refused = in.live && phase_ == Phase::detached && !channel_.on && !in.params.groups();
+    return refused && handle_errors_ && in.suspending_since && host_.now() >= in.suspending_since + kNoMoreReadsMs;
+}
+
 void Log::postsuspend(const Call& call) {
     held_.clear();
     channel_opened(false);
-    for (auto& [luid, in] : instances_) in.live = false;
+    for (auto& [luid, in] : instances_) in.live = false, in.suspending_since = 0;
     if (params_.groups()) {  // a map that is given another table goes on reaching what it reached
         answer(call, 0);
         return;
@@ -347,7 +357,10 @@ void Log::call(const Call& call) {
                 leave_done();
             }
             break;
-        case Request::presuspend: answer(call, 0); break;
+        case Request::presuspend:
+            in.suspending_since = host_.now();
+            answer(call, 0);
+            break;
         case Request::postsuspend: postsuspend(call); break;
         case Request::resume: resume(call); break;
         case Request::get_region_size: answer_u64(call, in.params.region_sectors); break;
@@ -358,7 +371,7 @@ void Log::call(const Call& call) {
             // A table that has not been in use yet: its writes are put off by IS_REMOTE_RECOVERING, so this is for a read, and reads
             // may have the first leg. (Were they to wait, udev would hang on a device that nobody could remove.)
             if (call.u64() >= regions || never_used()) {
-                answer_u64(call, 0);
+                answer_u64(call, call.u64() < regions && gives_back(in));
                 break;
             }
             hold({call.luid, call, host_.now(), {}});
@@ -371,6 +384,10 @@ void Log::call(const Call& call) {
             // A MARK is answered when it is durable, not at the FLUSH behind it: a daemon that dies between the two would have
             // promised what its successor cannot know. The FLUSH itself then has nothing left to do; but the kernel writes when it
             // is answered, so one for marks of an earlier standing waits with everything else (I4).
+            if (call.u64_count() && gives_back(in)) {
+                answer(call, -EIO);
+                break;
+            }
             counters_.marks += call.u64_count();
             if (call.u64_count() == 0 && (phase_ == Phase::active || my_kernel_regions().empty())) {
                 answer(call, 0);
@@ -421,7 +438,7 @@ void Log::call(const Call& call) {
         }
         case Request::is_remote_recovering:
             // While the log is away: "yes, ask again". Else: never, for IN_SYNC is where a write waits.
-            if (phase_ == Phase::active) answer_u64(call, 0, regions);
+            if (phase_ == Phase::active || gives_back(in)) answer_u64(call, 0, regions);
             else answer_u64(call, 1, 0);
             break;
     }

@@ -388,9 +388,10 @@ void Daemon::act(out::LookAtLegs& o) {
     disks_worker_.post([this, uuid = o.uuid, directory = options_.run_directory] {
         std::string error;
         std::vector<LegDisk> is;
-        if (auto m = find_mirror(uuid, &error))
+        const auto m = find_mirror(uuid, &error);
+        if (m)
             for (const auto& leg : m->legs) is.push_back(leg_disk(leg.device, leg.offset_sectors));
-        later(ev::LegDisks{uuid, is.empty() ? std::vector<LegDisk>() : remembered_legs(directory, uuid), is});
+        later(ev::LegDisks{uuid, is.empty() ? std::vector<LegDisk>() : remembered_legs(directory, uuid), is, m && m->handle_errors});
         leg_disks_[uuid] = std::move(is);
     });
 }

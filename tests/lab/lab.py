@@ -12,6 +12,7 @@ ends with it, also after Ctrl-C; a lab that fails leaves its logs in one folder 
 import concurrent.futures
 import ctypes
 import fcntl
+import glob
 import json
 import os
 import re
@@ -789,6 +790,10 @@ class Lab:
             for path in list(self.disks.values()) + [getattr(self, "ramfs", "")]:
                 if path and os.path.exists(path):
                     os.unlink(path)
+            for n in self.nodes:  # whoever sees only this output has no more
+                for log in sorted(glob.glob(f"{n.folder}/clogd.*.log"), key=os.path.getmtime)[-1:]:
+                    with open(log, errors="replace") as f:
+                        print("".join(f"node {n.number}: {line}" for line in f.readlines()[-12:]), end="", file=sys.stderr)
             print(f"logs of every node: {self.folder}", file=sys.stderr)
         else:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -42,6 +42,11 @@ def tell(lab):
     time.sleep(4)
     expect(not written(lab, "spare"), "something was written to the other disk")
 
+    say("resumed by hand: what waited is let in, and is to be given back")
+    asked = one.log_status(other)["counters"]["requests"]
+    one.run(f"dmsetup resume --noudevsync {other.name}")  # udev may wait for what it reads there
+    wait_for("the writes to come to the target", lambda: one.log_status(other)["counters"]["requests"] > asked + 4)
+
     say("the disk that was there")
     mirror.reload(suspend="--noflush --nolockfs")
     one.expect(load(), "writes that waited")

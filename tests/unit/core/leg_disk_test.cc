@@ -79,7 +79,9 @@ TEST(ReplacedLeg, IsNotWhatTheOthersAreWrittenFrom) {
     for (const auto& is : {disks("c", "b"), disks("b", "a")}) {
         m.disks_are = is;
         m.load(kSync);
-        EXPECT_NE(m.log().phase(), Phase::active);
+        EXPECT_EQ(m.log().phase(), Phase::detached);
+        EXPECT_LT(m.error(m.resumed), 0);
+        EXPECT_EQ(std::exchange(m.suspends, 0), 1u);
         EXPECT_TRUE(m.copies.empty());
         EXPECT_TRUE(m.noted("would be copied over the others"));
         m.close();
@@ -127,6 +129,47 @@ TEST(ReplacedLeg, IsRefusedIfTheOthersHaveAnother) {
     EXPECT_TRUE(g.node(2).noted("close the mirror on every node"));
     g.pass(3000);
     EXPECT_EQ(g.log(1).state().members.size(), 1u);
+}
+
+// What had come to the target before it was suspended would keep the suspend from ending.
+TEST(RefusedTable, GivesBackItsWritesWhenItIsSuspended) {
+    Mirrored m;
+    m.close();
+    m.disks_are = disks("a", "c");
+    m.load(kTable);
+    ASSERT_EQ(m.log().phase(), Phase::detached);
+    const auto recovering = [&] { return m.ask(Request::is_remote_recovering, Solo::u64({5}), m.luid); };
+    m.pass(5000);
+    EXPECT_EQ(m.value(recovering()), 1);
+    m.ask(Request::presuspend, {}, m.luid);
+    EXPECT_EQ(m.value(recovering()), 1) << "reads may still come, and would be told that every leg is as good";
+    EXPECT_EQ(m.value(m.ask(Request::in_sync, Solo::u64({5}), m.luid)), 0);
+    m.pass(1000);
+    const uint32_t last = recovering();
+    EXPECT_EQ(m.value(last), 0);
+    EXPECT_EQ(m.value(last, 1), 128) << "for all that it holds";
+    EXPECT_EQ(m.value(m.ask(Request::in_sync, Solo::u64({5}), m.luid)), 1) << "else it would write to the first leg, unmarked";
+    EXPECT_EQ(m.error(m.ask(Request::mark_region, Solo::u64({5}), m.luid)), -EIO);
+    EXPECT_EQ(m.error(m.ask(Request::flush, Solo::u64({5}), m.luid)), -EIO);
+    EXPECT_EQ(m.error(m.ask(Request::flush, {}, m.luid)), 0);
+    m.ask(Request::clear_region, Solo::u64({5}), m.luid);
+    m.ask(Request::postsuspend, {}, m.luid);
+    const uint32_t again = m.ask(Request::resume, {}, m.luid);
+    m.pass(3000);
+    EXPECT_LT(m.error(again), 0);
+    EXPECT_EQ(m.value(recovering()), 1) << "resumed by hand, it waits again";
+    EXPECT_EQ(m.suspends, 2u);
+}
+
+TEST(RefusedTable, ThatDoesNotHandleErrorsKeepsItsWrites) {
+    Mirrored m;
+    m.close();
+    m.disks_are = disks("a", "c");
+    m.errors_handled = false;
+    m.load(kTable);
+    m.ask(Request::presuspend, {}, m.luid);
+    m.pass(5000);
+    EXPECT_EQ(m.value(m.ask(Request::is_remote_recovering, Solo::u64({5}), m.luid)), 1) << "it would write what it could not mark";
 }
 
 TEST(Table, OfAnotherSizeBeginsAnewAlsoWhileTheLogIsInUse) {

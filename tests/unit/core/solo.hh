@@ -25,7 +25,7 @@ struct Solo {
     std::vector<out::Tell> told;
     std::vector<out::Copy> copies;
     uint64_t suspends = 0, sends = 0, disk_writes = 0, flushes = 0;
-    bool disk_ok = true, hold_writes = false, legs_ok = true, legs_readable = true, hold_copies = false, hold_flushes = false;
+    bool disk_ok = true, hold_writes = false, legs_ok = true, legs_readable = true, hold_copies = false, hold_flushes = false, errors_handled = true;
     std::function<void(const Bytes& disk)> cut_short;  // is shown the disk as it would be if everybody crashed during a write
     std::deque<Event> held_writes, held_copies;
     std::deque<Event> todo;
@@ -86,7 +86,7 @@ struct Solo {
         ++flushes;
         if (!hold_flushes) todo.push_back(ev::LegsFlushed{o.uuid, true});
     }
-    void act(out::LookAtLegs& o) { todo.push_back(ev::LegDisks{o.uuid, disks_were, disks_are}); }
+    void act(out::LookAtLegs& o) { todo.push_back(ev::LegDisks{o.uuid, disks_were, disks_are, errors_handled}); }
     void act(out::KeepLegs&) { disks_were = disks_are; }
     void act(out::Suspend&) { ++suspends; }
     void act(out::FindLegs& o) { todo.push_back(ev::Legs{o.uuid, legs_ok ? 2u : 0u, true, legs_ok ? "" : "no mirror"}); }
