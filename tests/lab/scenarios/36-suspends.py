@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A mirror is suspended at every moment, and whoever suspends it may lose patience (our target).
 
-    node1: mirror (dm-raid1-ext), log `disk`
+    node1: mirror (dm-raid1-ext), log `disk`, then `cluster`
       │
      leg0, leg1, log
 
-It is suspended and resumed again and again while it is copied and written. Then a suspend waits for a write that does
-not end, and is interrupted: the mirror is in use as before. A leg fails, the writes that miss it wait and do not fail;
-the leg returns and is copied, and marks end.
+It is suspended and resumed again and again while it is copied and written; with a cluster log clogd talks to its worker
+all the time. Then a suspend waits for a write that does not end, and is interrupted: the mirror is in use as before. A
+leg fails, the writes that miss it wait and do not fail; the leg returns and is copied, and marks end.
 """
 import sys
 sys.path.insert(0, __file__.rsplit("/", 2)[0])
@@ -21,7 +21,7 @@ WAYS = "--nolockfs", "--nolockfs --noflush"
 def in_a_loop(lab, mirror):
     one = lab.node(1)
     lab.fill("leg0")
-    one.throttle("leg1", MIB // 2)
+    one.throttle("leg1", MIB // 8)
     mirror.create()
     enough = one.keep_writing(mirror.path, span_mib=2)
     for number in range(2 if DEBUG_KERNEL else 4):
@@ -85,6 +85,10 @@ def tell(lab):
     lab.node(1).use_our_mirror(idle_ms=500)
     options = {"size_mib": lab.sizes["leg0"] // MIB, "region": REGION // 4}
     told(lab, LocalMirror(lab, **options))
+    say("with a cluster log")
+    lab.ours = True
+    lab.start_cluster()
+    told(lab, Mirror(lab, **options, name="m1"))
 
 
 story(tell, nodes=1, disks={"leg0": 16 * MIB, "leg1": 16 * MIB, "log": 4 * MIB})
