@@ -455,8 +455,8 @@ void Log::state_arrived() {
     auto state = LogState::decode(incoming_);
     incoming_.clear();
     if (!state || !state->members.contains(host_.config().self)) {
-        restart_attach("the state that arrived is damaged");
-        send_attach();
+        trouble_ = "the state that the other nodes sent cannot be read: do they run another version of clogd?";
+        restart_attach("the state that arrived is damaged");  // tick() asks again, more and more rarely
         return;
     }
     for (size_t i : replaced_)

@@ -36,7 +36,7 @@ Daemon::Daemon(DaemonOptions options) : options_(std::move(options)), ticker_(lo
         log(Level::warning,
             fmt::format("{} cannot be created ({}): a mirror that is suspended when this daemon dies must be resumed by hand", options_.run_directory, std::strerror(errno)));
     control_ = std::make_unique<Control>(loop_, options_.control_name, [this](std::string_view text) { return answer(text); });
-    if (options_.kernel) ulog_ = std::make_unique<UlogSocket>(loop_, [this](const proto::ulog::Call& call) { step(ev::Call{call}); });
+    if (options_.kernel) ulog_ = std::make_unique<UlogSocket>(loop_, [this](const proto::ulog::Call& call) { from_kernel(call); });
     GroupCallbacks callbacks{[this](const Event& e) { step(e); }, [this](NodeId node) { cluster_.config_mutable().self = node; }};
     first_scan();
     group_ = options_.solo ? solo_group(loop_, std::move(callbacks)) : corosync_group(loop_, std::move(callbacks));
@@ -247,6 +247,19 @@ void Daemon::paths_seen(const std::string& uuid, std::vector<Paths> paths) {
     }
     x.failed = 0;
     x.paths = std::move(paths);
+}
+
+// Whoever resumed a mirror that this daemon had suspended: its successor has nothing to resume, and might commit somebody's table.
+void Daemon::from_kernel(const proto::ulog::Call& call) {
+    if (auto it = logs_.find(call.uuid); call.type == proto::ulog::Request::resume && it != logs_.end()) {
+        LogIo& x = *it->second;
+        x.device_worker.post([this, &x] { x.forget_suspended(options_.run_directory); });
+    }
+    step(ev::Call{call});
+}
+
+void Daemon::LogIo::forget_suspended(const std::string& directory) {
+    if (!suspended.empty()) remember_suspended(directory, std::exchange(suspended, {}), false);
 }
 
 // What the kernel says before everything that it runs is known waits until then.
@@ -476,13 +489,14 @@ void Daemon::act(out::Drain& o) {
 
 void Daemon::act(out::Suspend& o) {
     LogIo& x = io(o.uuid);
-    x.device_worker.post([this, uuid = o.uuid] {
+    x.device_worker.post([this, &x, uuid = o.uuid] {
         std::string error;
         auto m = find_mirror(uuid, &error);
         if (!m) {
             log(Level::error, fmt::format("log {}: its mirror cannot be suspended: {}", uuid, error));
             return;
         }
+        x.suspended = m->name;
         remember_suspended(options_.run_directory, m->name, true);
         int r = suspend_device(m->name);
         log(r ? Level::error : Level::notice, fmt::format("mirror {} is suspended{}", m->name, r ? fmt::format(": {}", std::strerror(-r)) : ""));
@@ -491,11 +505,12 @@ void Daemon::act(out::Suspend& o) {
 
 void Daemon::act(out::Resume& o) {
     LogIo& x = io(o.uuid);
-    x.device_worker.post([this, uuid = o.uuid] {
+    x.device_worker.post([this, &x, uuid = o.uuid] {
         std::string error;
         auto m = find_mirror(uuid, &error);
         int r = m ? resume_device(m->name) : -ENODEV;
         if (m) remember_suspended(options_.run_directory, m->name, false);
+        x.forget_suspended(options_.run_directory);
         log(r ? Level::error : Level::notice, fmt::format("mirror {} is resumed{}", m ? m->name : uuid, r ? fmt::format(": {}", std::strerror(-r)) : ""));
         later(ev::Drained{uuid, r == 0, error});
     });

@@ -49,6 +49,8 @@ def tell(lab):
 
     say("the disk that was there")
     mirror.reload(suspend="--noflush --nolockfs")
+    for n in lab.nodes:
+        wait_for("the daemon to forget that it had suspended it", lambda: n.run("ls /run/clogd/suspended.* 2> /dev/null; true").strip() == "")
     one.expect(load(), "writes that waited")
     mirror.wait_sync()
     mirror.check_legs()
