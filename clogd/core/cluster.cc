@@ -256,6 +256,7 @@ void Cluster::on(const ev::Disconnected&) {
     // What was under way may or may not have been delivered; the logs start over with Attach.
     inflight_.clear();
     queue_.clear();
+    refused_in_queue_ = 0;
 }
 
 void Cluster::say_hello() {
