@@ -81,7 +81,7 @@ struct Legs {  // what the mirror above the log looks like here
 struct LegDisks {  // the answer to LookAtLegs; both empty if it cannot be told
     std::string uuid;
     std::vector<LegDisk> was, is;  // when the log was last in use here, in this boot; by the table that is live
-    bool handle_errors = false;
+    bool handle_errors = false;    // its kernel keeps what it cannot mark, and gives it back
 };
 struct Copied {
     std::string uuid;
@@ -224,6 +224,7 @@ struct Drain {  // suspend and resume the mirror: afterwards the kernel has no w
 };
 struct Suspend {  // the node may not write (no quorum)
     std::string uuid;
+    bool for_good = false;  // its table is refused: until another one takes its place, whoever is clogd then
 };
 struct Resume {
     std::string uuid;

@@ -17,8 +17,9 @@ namespace disk = proto::logdisk;
 using out::Level;
 
 namespace {
-constexpr TimeMs kRetryMs = 1000;          // a failed log disk is tried again after
-constexpr TimeMs kAttachRetryMs = 500;     // a joiner that hears nothing asks again after
+constexpr TimeMs kRetryMs = 1000;       // a failed log disk is tried again after
+constexpr TimeMs kAttachRetryMs = 500;  // a joiner that hears nothing asks again after
+constexpr char kUnreadable[] = "the state that the other nodes sent cannot be read: do they run another version of clogd?";
 constexpr TimeMs kRefusedRetryMs = 30000;  // a running mirror that the others refused asks them again after
 constexpr TimeMs kDigestMs = 30000;
 }  // namespace
@@ -96,7 +97,7 @@ void Log::leg_disks(const ev::LegDisks& e) {
     }
     trouble_ = replaced_text_ + ". Load the table with the disks that were there";  // its kernel may hold writes: it is held on to
     note(Level::error, trouble_);
-    hold_kernel();
+    hold_kernel(true);
 }
 
 void Log::refuse_replaced(const char* remedy) {
@@ -177,7 +178,7 @@ void Log::refused(const std::string& reason) {
         retry_at_ = host_.now() + kRefusedRetryMs;
         return;
     }
-    hold_kernel();  // so that no more writes come, and another table can take its place
+    hold_kernel(true);  // so that no more writes come, and another table can take its place
     phase_ = Phase::detached;
     host_.emit(out::Close{uuid_});
     disk_open_ = false;
@@ -455,8 +456,9 @@ void Log::state_arrived() {
     auto state = LogState::decode(incoming_);
     incoming_.clear();
     if (!state || !state->members.contains(host_.config().self)) {
-        trouble_ = "the state that the other nodes sent cannot be read: do they run another version of clogd?";
-        restart_attach("the state that arrived is damaged");  // tick() asks again, more and more rarely
+        trouble_ = kUnreadable;
+        restart_attach("the state that arrived is damaged");
+        retry_at_ = host_.now() + (kAttachRetryMs << std::min(attach_tries_, 4u));  // tick() asks again, more and more rarely
         return;
     }
     for (size_t i : replaced_)
@@ -538,6 +540,8 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
         if (sender == me && phase_ == Phase::ready) {
             phase_ = Phase::active;
             attach_tries_ = 0;
+            if (trouble_ == kUnreadable) trouble_.clear();
+            for (auto& [luid, in] : instances_) in.used = in.used || in.live;
             former_ = false;
             kept_ = false;
             copying_.clear();
@@ -945,9 +949,9 @@ void Log::unsettle() {
 }
 
 // Writes that the stock target has begun cannot be taken back from it: nothing gets as far. Ours has no lease then, or none any more.
-void Log::hold_kernel() {
+void Log::hold_kernel(bool for_good) {
     if (channel_.on || params_.groups()) return;
-    if (!suspended_) host_.emit(out::Suspend{uuid_});
+    if (!suspended_) host_.emit(out::Suspend{uuid_, for_good});
     suspended_ = true;
 }
 

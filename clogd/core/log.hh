@@ -75,7 +75,10 @@ struct Instance {  // one table of the kernel's that uses the log
     proto::wire::Params params;
     std::string device;
     bool live = false;
-    TimeMs suspending_since = 0;  // PRESUSPEND came then, and neither POSTSUSPEND nor RESUME since; 0: none did
+    bool used = false;                  // it was in use: its kernel's region hash knows something
+    TimeMs suspending_since = 0;        // PRESUSPEND came then, and neither POSTSUSPEND nor RESUME since; 0: none did
+    uint64_t write_asked = UINT64_MAX;  // region of a write that was let pass IS_REMOTE_RECOVERING, and is not marked yet
+    bool gave_back = false;             // its kernel takes its log for failed, and that never ends
 };
 
 // What the other members' Hellos and the membership say at the start of a view.
@@ -169,7 +172,7 @@ class Log {
     // log.cc
     void begin();
     void refuse_replaced(const char* remedy);
-    void hold_kernel();
+    void hold_kernel(bool for_good = false);
     void remember_apart();
     void tell_slot();
     void attach();

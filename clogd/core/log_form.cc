@@ -258,6 +258,10 @@ void Log::form_from_disk(const Bytes& bytes) {
     }
     expect_frozen(s);
     if (std::string why = form_legs(s, legs); !why.empty()) {
+        if (replaced_.empty()) {
+            disk_failed(why);  // it may pass
+            return;
+        }
         former_ = false;
         host_.send(uuid_, wire::Detach{});
         refused(why);

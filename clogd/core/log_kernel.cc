@@ -31,7 +31,8 @@ using proto::ulog::Request;
 
 namespace {
 constexpr TimeMs kWedgedMs = 2000;
-constexpr TimeMs kNoMoreReadsMs = 1000;  // after PRESUSPEND the kernel lets nothing more in, and what was to be read has been
+constexpr TimeMs kGiveBackAfterMs = 1000;  // after PRESUSPEND: soon nothing more is let in
+constexpr TimeMs kGiveBackForMs = 300000;  // a suspend that takes longer was interrupted, and the kernel tells nobody
 
 std::vector<std::string_view> words(std::string_view text) {
     std::vector<std::string_view> out;
@@ -163,7 +164,7 @@ void Log::found_live(const Instance& instance, const proto::AgreedLegs& legs) {
 }
 
 void Log::adopt(const Call& call, const Instance& instance) {
-    instances_.try_emplace(call.luid, instance);
+    instances_.try_emplace(call.luid, instance).first->second.used = true;
     resume(call);
 }
 
@@ -171,10 +172,19 @@ void Log::resume(const Call& call) {
     Instance& in = instances_[call.luid];
     for (auto& [luid, other] : instances_) other.live = luid == call.luid;
     in.suspending_since = 0;
+    if (in.gave_back) {
+        trouble_ = "the table has given back its writes, and its kernel takes the log for failed: load it anew (dmsetup load, then resume)";
+        note(Level::error, trouble_);
+        answer(call, -EINVAL);
+        suspended_ = false;
+        hold_kernel(true);
+        return;
+    }
     wire::Params mine = params_;
     if (!mine.groups() && !in.params.groups()) mine.sync_mode = in.params.sync_mode;  // of the state: how it began
     const bool same = in.params == mine && in.device == device_;
     if (phase_ == Phase::active && same) {
+        in.used = true;
         suspended_ = false;
         if (!tainted_.empty() && live_luid_ && call.luid != live_luid_) {  // another table: its region hash is new
             RangeSet drop = tainted_;
@@ -242,10 +252,13 @@ void Log::drained_now() {
 }
 
 // A suspend of a table that was refused: what it was to write goes back unwritten. The kernel does so with what it cannot mark, if it handles
-// errors: it says that the log has failed, holds the writes, and gives them to the next table. (A suspend that is to flush fails them.)
+// errors: it says that the log has failed, for as long as the table lives, holds the writes, and gives them to the next table. (A suspend that is
+// to flush fails them.) Its worker asks for one write at a time, IS_REMOTE_RECOVERING and IN_SYNC at once, and marks it before it reads again: so
+// IN_SYNC is 1 for that write alone. For a read it is 0, else one that fails on the first leg would be answered from another.
 bool Log::gives_back(const Instance& in) const {
-    const bool refused = in.live && phase_ == Phase::detached && !channel_.on && !in.params.groups();
-    return refused && handle_errors_ && in.suspending_since && host_.now() >= in.suspending_since + kNoMoreReadsMs;
+    const bool refused = in.live && !in.used && phase_ == Phase::detached && !channel_.on && !in.params.groups();
+    const TimeMs since = in.suspending_since;
+    return refused && handle_errors_ && since && host_.now() >= since + kGiveBackAfterMs && host_.now() < since + kGiveBackForMs;
 }
 
 void Log::postsuspend(const Call& call) {
@@ -328,7 +341,7 @@ void Log::call(const Call& call) {
         Instance in;
         in.params = params_;
         in.device = device_;
-        in.live = true;
+        in.live = in.used = true;
         it = instances_.emplace(call.luid, std::move(in)).first;
         live_luid_ = call.luid;
     }
@@ -359,6 +372,7 @@ void Log::call(const Call& call) {
             break;
         case Request::presuspend:
             in.suspending_since = host_.now();
+            in.write_asked = UINT64_MAX;
             answer(call, 0);
             break;
         case Request::postsuspend: postsuspend(call); break;
@@ -371,7 +385,7 @@ void Log::call(const Call& call) {
             // A table that has not been in use yet: its writes are put off by IS_REMOTE_RECOVERING, so this is for a read, and reads
             // may have the first leg. (Were they to wait, udev would hang on a device that nobody could remove.)
             if (call.u64() >= regions || never_used()) {
-                answer_u64(call, call.u64() < regions && gives_back(in));
+                answer_u64(call, call.u64() < regions && call.u64() == in.write_asked && gives_back(in));
                 break;
             }
             hold({call.luid, call, host_.now(), {}});
@@ -385,6 +399,8 @@ void Log::call(const Call& call) {
             // promised what its successor cannot know. The FLUSH itself then has nothing left to do; but the kernel writes when it
             // is answered, so one for marks of an earlier standing waits with everything else (I4).
             if (call.u64_count() && gives_back(in)) {
+                in.write_asked = UINT64_MAX;
+                in.gave_back = true;
                 answer(call, -EIO);
                 break;
             }
@@ -438,7 +454,9 @@ void Log::call(const Call& call) {
         }
         case Request::is_remote_recovering:
             // While the log is away: "yes, ask again". Else: never, for IN_SYNC is where a write waits.
-            if (phase_ == Phase::active || gives_back(in)) answer_u64(call, 0, regions);
+            in.write_asked = gives_back(in) ? call.u64() : UINT64_MAX;
+            if (in.write_asked != UINT64_MAX) answer_u64(call, 0, 0);
+            else if (phase_ == Phase::active) answer_u64(call, 0, regions);
             else answer_u64(call, 1, 0);
             break;
     }

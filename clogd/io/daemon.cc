@@ -36,7 +36,11 @@ Daemon::Daemon(DaemonOptions options) : options_(std::move(options)), ticker_(lo
         log(Level::warning,
             fmt::format("{} cannot be created ({}): a mirror that is suspended when this daemon dies must be resumed by hand", options_.run_directory, std::strerror(errno)));
     control_ = std::make_unique<Control>(loop_, options_.control_name, [this](std::string_view text) { return answer(text); });
-    if (options_.kernel) ulog_ = std::make_unique<UlogSocket>(loop_, [this](const proto::ulog::Call& call) { from_kernel(call); });
+    if (options_.kernel)
+        ulog_ = std::make_unique<UlogSocket>(loop_, [this](const proto::ulog::Call& call) {
+            note_resume(call);
+            step(ev::Call{call});
+        });
     GroupCallbacks callbacks{[this](const Event& e) { step(e); }, [this](NodeId node) { cluster_.config_mutable().self = node; }};
     first_scan();
     group_ = options_.solo ? solo_group(loop_, std::move(callbacks)) : corosync_group(loop_, std::move(callbacks));
@@ -120,6 +124,8 @@ void Daemon::tick() {
                 ++it;
                 continue;
             }
+            LogIo& x = *it->second;
+            x.device_worker.post([this, &x] { x.forget_suspended(options_.run_directory); });
             reaper_.post([keep = std::move(it->second)]() mutable { keep.reset(); });  // its threads may still be busy
             it = logs_.erase(it);
         }
@@ -250,12 +256,12 @@ void Daemon::paths_seen(const std::string& uuid, std::vector<Paths> paths) {
 }
 
 // Whoever resumed a mirror that this daemon had suspended: its successor has nothing to resume, and might commit somebody's table.
-void Daemon::from_kernel(const proto::ulog::Call& call) {
-    if (auto it = logs_.find(call.uuid); call.type == proto::ulog::Request::resume && it != logs_.end()) {
-        LogIo& x = *it->second;
-        x.device_worker.post([this, &x] { x.forget_suspended(options_.run_directory); });
-    }
-    step(ev::Call{call});
+void Daemon::note_resume(const proto::ulog::Call& call) {
+    auto it = logs_.find(call.uuid);
+    if (call.type != proto::ulog::Request::resume || it == logs_.end()) return;
+    LogIo& x = *it->second;
+    ++x.resumes;
+    x.device_worker.post([this, &x] { x.forget_suspended(options_.run_directory); });
 }
 
 void Daemon::LogIo::forget_suspended(const std::string& directory) {
@@ -264,6 +270,7 @@ void Daemon::LogIo::forget_suspended(const std::string& directory) {
 
 // What the kernel says before everything that it runs is known waits until then.
 void Daemon::from_channel(const Event& e) {
+    if (const auto* call = std::get_if<ev::Call>(&e)) note_resume(call->call);
     if (const auto* legs = std::get_if<ev::KernelLegs>(&e)) {
         if (legs->what == ev::KernelLegs::failed) io(legs->uuid).failed |= legs->legs;
         paths_stale_ = true;
@@ -404,7 +411,7 @@ void Daemon::act(out::LookAtLegs& o) {
         const auto m = find_mirror(uuid, &error);
         if (m)
             for (const auto& leg : m->legs) is.push_back(leg_disk(leg.device, leg.offset_sectors));
-        later(ev::LegDisks{uuid, is.empty() ? std::vector<LegDisk>() : remembered_legs(directory, uuid), is, m && m->handle_errors});
+        later(ev::LegDisks{uuid, is.empty() ? std::vector<LegDisk>() : remembered_legs(directory, uuid), is, m && m->handle_errors && !m->keep_log});
         leg_disks_[uuid] = std::move(is);
     });
 }
@@ -489,17 +496,21 @@ void Daemon::act(out::Drain& o) {
 
 void Daemon::act(out::Suspend& o) {
     LogIo& x = io(o.uuid);
-    x.device_worker.post([this, &x, uuid = o.uuid] {
+    x.device_worker.post([this, &x, uuid = o.uuid, for_good = o.for_good, resumes = x.resumes.load()] {
         std::string error;
         auto m = find_mirror(uuid, &error);
         if (!m) {
             log(Level::error, fmt::format("log {}: its mirror cannot be suspended: {}", uuid, error));
             return;
         }
-        x.suspended = m->name;
-        remember_suspended(options_.run_directory, m->name, true);
+        if (for_good && x.resumes != resumes) return;  // of another table; what became of that is said apart
+        if (!for_good) {
+            x.suspended = m->name;
+            remember_suspended(options_.run_directory, m->name, true);
+        }
         int r = suspend_device(m->name);
-        log(r ? Level::error : Level::notice, fmt::format("mirror {} is suspended{}", m->name, r ? fmt::format(": {}", std::strerror(-r)) : ""));
+        if (for_good && r == 0 && x.resumes != resumes) r = resume_device(m->name);
+        else log(r ? Level::error : Level::notice, fmt::format("mirror {} is suspended{}", m->name, r ? fmt::format(": {}", std::strerror(-r)) : ""));
     });
 }
 

@@ -2,6 +2,7 @@
 // The daemon: one event loop that tells the core what happens and carries out what it asks for.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -79,14 +80,15 @@ class Daemon {
         uint16_t failed = 0, failure_told = 0, away_before = 0;  // bits of legs: what the kernel has said of them, what was said of their paths then
         uint64_t unsynced_before = 0;
         Uses uses;
-        std::string suspended;  // device that act(Suspend) has suspended; of device_worker
+        std::string suspended;  // device that act(Suspend) has suspended for a while; of device_worker
+        std::atomic<uint64_t> resumes = 0;
         void forget_suspended(const std::string& directory);
         double copy_rate = 0;                             // regions per second, all nodes
         Worker disk_worker, device_worker, probe_worker;  // last: what their jobs use must outlive them
     };
 
     void step(const Event& event);
-    void from_kernel(const proto::ulog::Call& call);
+    void note_resume(const proto::ulog::Call& call);
     void act(out::Send& o);
     void act(out::Answer& o);
     void act(out::OpenDisk& o);

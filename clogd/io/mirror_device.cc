@@ -59,8 +59,10 @@ std::optional<MirrorDevice> parse_mirror(const std::string& name, uint64_t secto
     at = log_end + 1;
     if (legs < 2 || legs > 9 || w.size() < at + 2 * legs) return std::nullopt;
     for (size_t i = 0; i < legs; ++i, at += 2) m.legs.push_back({w[at], std::strtoull(w[at + 1].c_str(), nullptr, 10)});
-    for (; at < w.size(); ++at)
+    for (; at < w.size(); ++at) {
         if (w[at] == "handle_errors") m.handle_errors = true;
+        if (w[at] == "keep_log") m.keep_log = true;
+    }
     return m;
 }
 

@@ -25,7 +25,7 @@ struct MirrorDevice {
     uint64_t sectors = 0;
     std::string params;
     std::vector<Leg> legs;
-    bool handle_errors = false;
+    bool handle_errors = false, keep_log = false;
 };
 
 // Every live mirror with a `userspace ... clustered-*` or `cluster` log. nullopt: device-mapper cannot be asked; *error says why.

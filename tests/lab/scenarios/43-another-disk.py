@@ -45,7 +45,7 @@ def tell(lab):
     say("resumed by hand: what waited is let in, and is to be given back")
     asked = one.log_status(other)["counters"]["requests"]
     one.run(f"dmsetup resume --noudevsync {other.name}")  # udev may wait for what it reads there
-    wait_for("the writes to come to the target", lambda: one.log_status(other)["counters"]["requests"] > asked + 4)
+    wait_for("the writes to come to the target", lambda: one.log_status(other)["counters"]["requests"] > asked + 7)
 
     say("the disk that was there")
     mirror.reload(suspend="--noflush --nolockfs")

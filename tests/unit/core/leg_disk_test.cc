@@ -147,9 +147,11 @@ TEST(RefusedTable, GivesBackItsWritesWhenItIsSuspended) {
     m.pass(1000);
     const uint32_t last = recovering();
     EXPECT_EQ(m.value(last), 0);
-    EXPECT_EQ(m.value(last, 1), 128) << "for all that it holds";
+    EXPECT_EQ(m.value(last, 1), 0) << "it is to ask for each write";
+    EXPECT_EQ(m.value(m.ask(Request::in_sync, Solo::u64({6}), m.luid)), 0) << "this is for a read";
     EXPECT_EQ(m.value(m.ask(Request::in_sync, Solo::u64({5}), m.luid)), 1) << "else it would write to the first leg, unmarked";
     EXPECT_EQ(m.error(m.ask(Request::mark_region, Solo::u64({5}), m.luid)), -EIO);
+    EXPECT_EQ(m.value(m.ask(Request::in_sync, Solo::u64({5}), m.luid)), 0) << "the write has been marked: this is for a read";
     EXPECT_EQ(m.error(m.ask(Request::flush, Solo::u64({5}), m.luid)), -EIO);
     EXPECT_EQ(m.error(m.ask(Request::flush, {}, m.luid)), 0);
     m.ask(Request::clear_region, Solo::u64({5}), m.luid);
@@ -159,6 +161,55 @@ TEST(RefusedTable, GivesBackItsWritesWhenItIsSuspended) {
     EXPECT_LT(m.error(again), 0);
     EXPECT_EQ(m.value(recovering()), 1) << "resumed by hand, it waits again";
     EXPECT_EQ(m.suspends, 2u);
+}
+
+// Its kernel takes the log for failed and would hold every write.
+TEST(RefusedTable, ThatGaveBackItsWritesIsNotTakenAgain) {
+    Mirrored m;
+    m.close();
+    m.disks_are = disks("a", "c");
+    m.load(kTable);
+    const auto suspend = [&](uint64_t luid) {
+        m.ask(Request::presuspend, {}, luid);
+        m.pass(1000);
+        m.ask(Request::is_remote_recovering, Solo::u64({5}), luid);
+        m.ask(Request::mark_region, Solo::u64({5}), luid);
+        m.ask(Request::postsuspend, {}, luid);
+    };
+    suspend(m.luid);
+    m.disks_are = disks("a", "b");
+    const uint32_t again = m.ask(Request::resume, {}, m.luid);
+    m.pass(3000);
+    EXPECT_LT(m.error(again), 0);
+    EXPECT_EQ(m.log().phase(), Phase::detached);
+    EXPECT_NE(m.log().trouble().find("load it anew"), std::string::npos);
+    EXPECT_EQ(m.suspends, 2u);
+    m.close();
+    m.load(kTable);
+    EXPECT_EQ(m.log().phase(), Phase::active);
+}
+
+TEST(RefusedTable, ThatWasInUseBeforeKeepsItsWrites) {
+    Mirrored m;
+    m.ask(Request::postsuspend, {}, m.luid);
+    m.pass(500);
+    m.disks_are = disks("a", "c");
+    m.ask(Request::resume, {}, m.luid);
+    m.pass(2000);
+    ASSERT_EQ(m.log().phase(), Phase::detached);
+    m.ask(Request::presuspend, {}, m.luid);
+    m.pass(5000);
+    EXPECT_EQ(m.value(m.ask(Request::is_remote_recovering, Solo::u64({5}), m.luid)), 1) << "its kernel may know regions that are not in sync";
+}
+
+TEST(RefusedTable, WhoseSuspendWasInterruptedWaitsAgain) {
+    Mirrored m;
+    m.close();
+    m.disks_are = disks("a", "c");
+    m.load(kTable);
+    m.ask(Request::presuspend, {}, m.luid);
+    m.pass(301000);
+    EXPECT_EQ(m.value(m.ask(Request::is_remote_recovering, Solo::u64({5}), m.luid)), 1);
 }
 
 TEST(RefusedTable, ThatDoesNotHandleErrorsKeepsItsWrites) {
