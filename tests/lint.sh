@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Formatting, clang-tidy, shellcheck, and two rules of the house. Prints what is wrong and fails. `lint.sh quick`: clang's analyzer does not
-# follow calls as deep, and Coccinelle is left out (make check; make lint has both in full).
+# Formatting, clang-tidy, shellcheck, and two rules of the house. Prints what is wrong and fails. `lint.sh quick`: without clang's analyzer, which
+# takes two thirds of the time, and Coccinelle (make check; make lint has both).
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 build=${CLOGD_BUILD:-build}
@@ -21,9 +21,9 @@ if git ls-files '*.cc' '*.hh' '*.c' '*.h' '*.sh' '*.py' 'ha-configs/*' | xargs g
 fi
 mapfile -t checked < <(git ls-files -z 'clogd/*.cc' 'cmd/*.cc' | xargs -0 stat -c '%s %n' | sort -rn | cut -d ' ' -f 2-) # the longest first
 cmake -S . -B "$build/lint" -G Ninja -DCMAKE_UNITY_BUILD=OFF >/dev/null || status=1 # how each file is compiled by itself
-depth=()
-[ "${1:-}" = quick ] && for word in -analyzer-config mode=shallow; do depth+=(--extra-arg=-Xclang "--extra-arg=$word"); done
-found=$(printf '%s\n' "${checked[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy --quiet "${depth[@]}" -p "$build/lint" --warnings-as-errors='*' 2>/dev/null | grep -E 'error:|warning:')
+less=()
+[ "${1:-}" = quick ] && less=(--checks=-clang-analyzer-*)
+found=$(printf '%s\n' "${checked[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy --quiet "${less[@]}" -p "$build/lint" --warnings-as-errors='*' 2>/dev/null | grep -E 'error:|warning:')
 [ -z "$found" ] || { echo "$found"; status=1; }
 tests/kernel-lint.sh "${1:-}" || status=1
 exit $status
