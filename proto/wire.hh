@@ -18,11 +18,12 @@ namespace proto::wire {
 
 inline constexpr uint32_t kMagic = 0x676f6c63;  // "clog"
 inline constexpr uint16_t kVersion = 3;
-inline constexpr uint16_t kRepairSince = 2;  // version that knows Repair,
-inline constexpr uint16_t kUnseenSince = 2;  // and LegVote::unseen,
-inline constexpr uint16_t kTurnsSince = 2;   // and lets nobody switch an array while a lost node may, nor forgets a newer wish with a turn
-inline constexpr uint16_t kApartSince = 3;   // and DeadMarks::epoch and leg_epoch,
-inline constexpr uint16_t kSlotsSince = 3;   // and that the number of slots is part of the state
+inline constexpr uint16_t kRepairSince = 2;   // version that knows Repair,
+inline constexpr uint16_t kUnseenSince = 2;   // and LegVote::unseen,
+inline constexpr uint16_t kTurnsSince = 2;    // and lets nobody switch an array while a lost node may, nor forgets a newer wish with a turn
+inline constexpr uint16_t kApartSince = 3;    // and DeadMarks::epoch and leg_epoch,
+inline constexpr uint16_t kSlotsSince = 3;    // and that the number of slots is part of the state,
+inline constexpr uint16_t kInvitedSince = 3;  // and takes no Ready of a state that nobody has any more
 inline constexpr uint16_t kReadableBy = 1;
 inline constexpr uint32_t kChunkBytes = 48 << 10;    // of a state transfer; leaves room for the frame below kMaxMessageBytes
 inline constexpr uint32_t kRangesPerMessage = 2000;  // of each list: four lists of 8-byte ranges fit into a message

@@ -388,6 +388,8 @@ void Cluster::settle() {
         for (auto& [node, s] : e.standings)
             if (s.standing == wire::Standing::alone && node != e.alone) s.standing = wire::Standing::joining;
         view.alone = e.alone;
+        for (const auto& [node, s] : e.standings)  // it has this state, and goes on
+            if (s.standing == wire::Standing::joining && !view.authority.empty() && s.applied == view.applied && s.chain == view.chain) e.invited.insert(node);
         if (Log* log = find(uuid)) log->settle(view);
     }
     // A log that this node has begun to use since it said Hello.
@@ -481,6 +483,7 @@ void Cluster::deliver_log(NodeId sender, const wire::Message& m, uint32_t crc) {
         if (s.standing != wire::Standing::alone) s.standing = wire::Standing::joining;
         s.epoch = a->state_epoch;
         if (anyone_active(e)) {
+            e.invited.insert(sender);
             if (log) {
                 if (sender == config_.self) log->attach_delivered(sender, *a);
                 else log->apply(sender, m.body, crc);
@@ -495,7 +498,9 @@ void Cluster::deliver_log(NodeId sender, const wire::Message& m, uint32_t crc) {
     if (std::holds_alternative<wire::Ready>(m.body)) {
         auto s = e.standings.find(sender);
         if (s == e.standings.end()) return;
-        if (!anyone_active(e) && e.alone != sender) return;  // lost its role meanwhile
+        const bool invited = e.invited.contains(sender) || version_ < wire::kInvitedSince;
+        if (e.alone != sender && !(anyone_active(e) && invited)) return;  // of a state that nobody has any more
+        e.invited.erase(sender);
         s->second.standing = wire::Standing::active;
         if (e.alone == sender) e.alone = 0;
         std::erase_if(e.queue, [&](const auto& q) { return q.first == sender; });
@@ -506,13 +511,16 @@ void Cluster::deliver_log(NodeId sender, const wire::Message& m, uint32_t crc) {
     if (log) log->apply(sender, m.body, crc);
     if (std::holds_alternative<wire::Diverged>(m.body)) {
         if (auto s = e.standings.find(sender); s != e.standings.end()) s->second.standing = wire::Standing::frozen;
+        if (!anyone_active(e)) e.invited.clear();
     } else if (std::holds_alternative<wire::Detach>(m.body)) {
         auto s = e.standings.find(sender);
         bool was_active = s != e.standings.end() && s->second.standing == wire::Standing::active;
         if (s != e.standings.end()) e.standings.erase(s);
         std::erase_if(e.queue, [&](const auto& q) { return q.first == sender; });
         if (e.alone == sender) e.alone = 0;
+        e.invited.erase(sender);
         if (was_active && !anyone_active(e)) {
+            e.invited.clear();  // whoever was given the state asks for the next one
             // The last one writes the closed form before anybody may open the log again.
             e.alone = sender;
         }
@@ -547,7 +555,9 @@ void Cluster::release_queue(const std::string& uuid, Entry& e, uint32_t crc) {
     Log* log = find(uuid);
     auto queue = std::exchange(e.queue, {});
     for (auto& [node, attach] : queue) {
-        if (!log || !members_.contains(node)) continue;
+        if (!members_.contains(node)) continue;
+        e.invited.insert(node);
+        if (!log) continue;
         if (node == config_.self) log->attach_delivered(node, attach);
         else log->apply(node, attach, crc);
     }

@@ -54,6 +54,7 @@ class Cluster final : private LogHost {
         std::map<NodeId, proto::wire::LogStanding> standings;
         std::vector<std::pair<NodeId, proto::wire::Attach>> queue;  // attached while nobody was active
         NodeId alone = 0;                                           // forms or folds
+        std::set<NodeId> invited;                                   // joining, and somebody active has their Attach: their Ready is of this state
     };
     struct Greeting {
         std::vector<proto::wire::LogStanding> logs;
