@@ -22,6 +22,9 @@ constexpr TimeMs kAttachRetryMs = 500;  // a joiner that hears nothing asks agai
 constexpr char kUnreadable[] = "the state that the other nodes sent cannot be read: do they run another version of clogd?";
 constexpr TimeMs kRefusedRetryMs = 30000;  // a running mirror that the others refused asks them again after
 constexpr TimeMs kDigestMs = 30000;
+
+// Many may be joining at once: each asks more and more rarely.
+constexpr TimeMs attach_pause(unsigned tries) { return kAttachRetryMs << std::min(tries, 4u); }
 }  // namespace
 
 const char* phase_name(Phase phase) {
@@ -100,9 +103,15 @@ void Log::leg_disks(const ev::LegDisks& e) {
     hold_kernel(true);
 }
 
-void Log::refuse_replaced(const char* remedy) {
+// By this node itself: another one may form the state, or needs not wait for it.
+void Log::refuse_table(const std::string& why) {
+    former_ = false;
     host_.send(uuid_, wire::Detach{});
-    refused(fmt::format("{}. Load the table with the disks that were there; or, to have the disk written anew, {}", replaced_text_, remedy));
+    refused(why);
+}
+
+void Log::refuse_replaced(const char* remedy) {
+    refuse_table(fmt::format("{}. Load the table with the disks that were there; or, to have the disk written anew, {}", replaced_text_, remedy));
 }
 
 void Log::attach() {
@@ -134,8 +143,7 @@ void Log::send_attach() {
     RangeSet busy = my_kernel_regions();
     busy.coarsen(wire::kRangesPerMessage);
     if (kept_) a.busy = busy.ranges();
-    // Many may be joining at once: each asks more and more rarely.
-    retry_at_ = host_.now() + (kAttachRetryMs << std::min(attach_tries_++, 4u));
+    retry_at_ = host_.now() + attach_pause(attach_tries_++);
     host_.send(uuid_, std::move(a));
 }
 
@@ -458,7 +466,7 @@ void Log::state_arrived() {
     if (!state || !state->members.contains(host_.config().self)) {
         trouble_ = kUnreadable;
         restart_attach("the state that arrived is damaged");
-        retry_at_ = host_.now() + (kAttachRetryMs << std::min(attach_tries_, 4u));  // tick() asks again, more and more rarely
+        retry_at_ = host_.now() + attach_pause(attach_tries_);  // then tick() asks again
         return;
     }
     for (size_t i : replaced_)

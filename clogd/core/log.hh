@@ -171,6 +171,7 @@ class Log {
 
     // log.cc
     void begin();
+    void refuse_table(const std::string& why);
     void refuse_replaced(const char* remedy);
     void hold_kernel(bool for_good = false);
     void remember_apart();

@@ -258,13 +258,8 @@ void Log::form_from_disk(const Bytes& bytes) {
     }
     expect_frozen(s);
     if (std::string why = form_legs(s, legs); !why.empty()) {
-        if (replaced_.empty()) {
-            disk_failed(why);  // it may pass
-            return;
-        }
-        former_ = false;
-        host_.send(uuid_, wire::Detach{});
-        refused(why);
+        if (replaced_.empty()) disk_failed(why);  // it may pass
+        else refuse_table(why);
         return;
     }
     MemberState me;
@@ -349,9 +344,7 @@ void Log::form_from_memory() {
         if (standing.legs.epoch > legs.epoch && standing.legs.count) legs = standing.legs;
     RangeSet missed = has_state_ ? state_.missed : RangeSet{};
     if (std::string why = form_legs(s, legs); !why.empty()) {
-        former_ = false;
-        host_.send(uuid_, wire::Detach{});
-        refused(why);
+        refuse_table(why);
         return;
     }
     if (s.legs.degraded()) s.missed.add(trusted ? missed : all);

@@ -124,8 +124,7 @@ void Daemon::tick() {
                 ++it;
                 continue;
             }
-            LogIo& x = *it->second;
-            x.device_worker.post([this, &x] { x.forget_suspended(options_.run_directory); });
+            forget_suspended(*it->second);
             reaper_.post([keep = std::move(it->second)]() mutable { keep.reset(); });  // its threads may still be busy
             it = logs_.erase(it);
         }
@@ -261,11 +260,15 @@ void Daemon::note_resume(const proto::ulog::Call& call) {
     if (call.type != proto::ulog::Request::resume || it == logs_.end()) return;
     LogIo& x = *it->second;
     ++x.resumes;
-    x.device_worker.post([this, &x] { x.forget_suspended(options_.run_directory); });
+    forget_suspended(x);
 }
 
-void Daemon::LogIo::forget_suspended(const std::string& directory) {
-    if (!suspended.empty()) remember_suspended(directory, std::exchange(suspended, {}), false);
+void Daemon::forget_suspended(LogIo& x) {
+    x.device_worker.post([this, &x] { resumed(x); });
+}
+
+void Daemon::resumed(LogIo& x) {
+    if (!x.suspended.empty()) remember_suspended(options_.run_directory, std::exchange(x.suspended, {}), false);
 }
 
 // What the kernel says before everything that it runs is known waits until then.
@@ -520,8 +523,7 @@ void Daemon::act(out::Resume& o) {
         std::string error;
         auto m = find_mirror(uuid, &error);
         int r = m ? resume_device(m->name) : -ENODEV;
-        if (m) remember_suspended(options_.run_directory, m->name, false);
-        x.forget_suspended(options_.run_directory);
+        resumed(x);
         log(r ? Level::error : Level::notice, fmt::format("mirror {} is resumed{}", m ? m->name : uuid, r ? fmt::format(": {}", std::strerror(-r)) : ""));
         later(ev::Drained{uuid, r == 0, error});
     });

@@ -82,13 +82,14 @@ class Daemon {
         Uses uses;
         std::string suspended;  // device that act(Suspend) has suspended for a while; of device_worker
         std::atomic<uint64_t> resumes = 0;
-        void forget_suspended(const std::string& directory);
         double copy_rate = 0;                             // regions per second, all nodes
         Worker disk_worker, device_worker, probe_worker;  // last: what their jobs use must outlive them
     };
 
     void step(const Event& event);
     void note_resume(const proto::ulog::Call& call);
+    void forget_suspended(LogIo& x);
+    void resumed(LogIo& x);  // on its device_worker
     void act(out::Send& o);
     void act(out::Answer& o);
     void act(out::OpenDisk& o);
