@@ -57,6 +57,11 @@ def sh(*command, check=True):
     return done.stdout
 
 
+# Pacemaker's agent, as Pacemaker calls it.
+AGENT = (f"OCF_ROOT=/usr/lib/ocf OCF_RESKEY_binary={BUILD}/bin/clogd OCF_RESKEY_clogctl={BUILD}/bin/clogctl OCF_RESOURCE_INSTANCE=clogd "
+         f"OCF_RESOURCE_TYPE=clogd OCF_RESOURCE_PROVIDER=clogd {TOP}/ha-configs/ocf/clogd")
+
+
 def expect(truth, what):
     if not truth:
         raise LabError(what)
@@ -581,6 +586,12 @@ class Mirror:
                         differ.add(r)
         return sorted(differ)
 
+    def legs_on(self, node):
+        return [leg["state"] for leg in node.log_status(self)["legs"]]
+
+    def legs_agreed(self, *states):
+        wait_for(f"legs {', '.join(states)} on every node", lambda: all(self.legs_on(n) == list(states) for n in self.lab.nodes if n.alive()))
+
     def check_legs(self):
         differ = self.legs_identical()
         if differ:
@@ -720,6 +731,10 @@ class Lab:
             wait_for(f"node {n.number} in the cluster", lambda n=n: (s := n.status()).get("ok") and s["corosync"]["settled"]
                      and sum(1 for x in s["nodes"] if x["clogd"]) >= min(alive, len(nodes)), 120)
         say("the cluster is quorate")
+
+    def blank_log(self):
+        """Nothing is known of any mirror."""
+        self.node(1).run(f"dd if=/dev/zero of={self.path('log')} bs=4k count=1 oflag=direct conv=notrunc 2>&1")
 
     def fill(self, disk, pattern=None):
         """Contents from outside, before the machines use the disk."""

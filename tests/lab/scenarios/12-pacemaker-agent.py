@@ -18,16 +18,15 @@ def tell(lab):
     if "passed all tests" not in out:
         raise LabError(f"ocf-tester: {out}")
     say("ocf-tester: passed all tests")
-    env = f"OCF_ROOT=/usr/lib/ocf OCF_RESKEY_binary={BUILD}/bin/clogd OCF_RESKEY_clogctl={BUILD}/bin/clogctl OCF_RESOURCE_INSTANCE=clogd OCF_RESOURCE_TYPE=clogd OCF_RESOURCE_PROVIDER=clogd"
-    one.run(f"{env} {agent} start")
+    one.run(f"{AGENT} start")
     mirror = Mirror(lab, extra="nosync")
     mirror.create(one)
-    code, text = one.run(f"{env} {agent} stop 2>&1", check=False)
+    code, text = one.run(f"{AGENT} stop 2>&1", check=False)
     if code != 1 or "in use" not in text:
         raise LabError(f"stop with a log in use: {code} {text}")
     mirror.remove(one)
-    one.run(f"{env} {agent} stop")
-    code, _ = one.run(f"{env} {agent} monitor", check=False)
+    one.run(f"{AGENT} stop")
+    code, _ = one.run(f"{AGENT} monitor", check=False)
     if code != 7:
         raise LabError(f"monitor after stop: {code}")
 

@@ -22,14 +22,6 @@ def letters(node, mirror):
     return node.run(f"dmsetup status {mirror.name}").split()[8]
 
 
-def legs(node, mirror):
-    return [leg["state"] for leg in node.log_status(mirror)["legs"]]
-
-
-def agreed(lab, mirror, *states):
-    wait_for(f"legs {', '.join(states)} on every node", lambda: all(legs(n, mirror) == list(states) for n in lab.nodes if n.alive()))
-
-
 def tell(lab):
     lab.start_cluster(options="--dead-wait-ms 300")
     one, two, three = lab.nodes
@@ -37,14 +29,14 @@ def tell(lab):
     traced = [n.trace("dm_raid1_ext", "dm_log_cluster") for n in lab.nodes]
     mirror.create()
     mirror.wait_sync()
-    agreed(lab, mirror, "alive", "alive")
+    mirror.legs_agreed("alive", "alive")
 
     say("the primary fails for all, under load")
     loads = [(n, n.load("write", mirror.path, seconds=12, from_mib=8 * i, span_mib=8, depth=4, stride=8, verify=True)) for i, n in enumerate((one, two))]
     time.sleep(3)
     reader = three.load("read", mirror.path, seconds=9, span_mib=16, stride=64)
     lab.fail_disk("leg0")
-    agreed(lab, mirror, "away", "alive")
+    mirror.legs_agreed("away", "alive")
     for node, load in loads:
         figures = node.expect(load(), f"node {node.number}'s writes")
         say(f"node {node.number}: longest write {figures['longest_write_ms']:.0f} ms of {figures['writes']}")
@@ -61,10 +53,10 @@ def tell(lab):
     lab.boot(*lab.nodes)
     lab.start_cluster(options="--dead-wait-ms 300")
     mirror.create()
-    agreed(lab, mirror, "away", "alive")
+    mirror.legs_agreed("away", "alive")
     one.expect(one.load("write", mirror.path, seconds=3, from_mib=20, span_mib=4, verify=True, base=1 << 32)(), "writes after the crash")
     mirror.message("restore", two)
-    agreed(lab, mirror, "alive", "alive")
+    mirror.legs_agreed("alive", "alive")
     mirror.wait_sync()
     copied = sum(n.log_status(mirror)["counters"]["regions_copied"] for n in lab.nodes)
     say(f"the first leg is back: {copied} of {mirror.regions} regions were copied")

@@ -96,14 +96,9 @@ def alone(lab, disk, number, legs):
     return mirror
 
 
-def fresh_log(lab):
-    """The legs of a mirror keep their places in the eyes of its log: where they change them, it is another mirror."""
-    lab.node(1).run(f"dd if=/dev/zero of={lab.path('log')} bs=4k count=1 oflag=direct conv=notrunc 2>&1")
-
-
 def together(lab, disk, number, legs, primary):
     """The same with a cluster log; afterwards that leg is the primary."""
-    fresh_log(lab)
+    lab.blank_log()  # the legs of a mirror keep their places in the eyes of its log: where they change them, it is another mirror
     mirror = Mirror(lab, legs=legs, size_mib=lab.sizes["leg0"] // MIB, uuid=f"LVM-scarred-{number}", extra="sync")
     mirror.create()
     mirror.wait_sync()
@@ -123,7 +118,7 @@ def together(lab, disk, number, legs, primary):
 
 def unclosed(lab, disk):
     one = lab.node(1)
-    fresh_log(lab)
+    lab.blank_log()
     mirror = Mirror(lab, legs=("scarred", "leg0"), size_mib=lab.sizes["leg0"] // MIB, uuid="LVM-unclosed")
     mirror.create()
     mirror.wait_sync()

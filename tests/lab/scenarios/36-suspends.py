@@ -88,7 +88,7 @@ def tell(lab):
     say("with a cluster log")
     lab.ours = True
     lab.start_cluster()
-    lab.node(1).run(f"dd if=/dev/zero of={lab.path('log')} bs=4k count=1 oflag=direct conv=notrunc 2>&1")  # the mirror before was in sync
+    lab.blank_log()  # the mirror before was in sync
     told(lab, Mirror(lab, **options, name="m1"))
 
 

@@ -17,21 +17,13 @@ os.environ["CLOGD_LAB_TARGET"] = "ours"
 from lab import *  # noqa: F403,E402 - a story speaks the lab's language
 
 
-def legs(node, mirror):
-    return [leg["state"] for leg in node.log_status(mirror)["legs"]]
-
-
-def agreed(lab, mirror, *states):
-    wait_for(f"legs {', '.join(states)} on every node", lambda: all(legs(n, mirror) == list(states) for n in lab.nodes if n.alive()))
-
-
 def tell(lab):
     lab.start_cluster(options="--dead-wait-ms 300")
     one, two, three = lab.nodes
     mirror = Mirror(lab, extra="nosync")
     mirror.create()
     mirror.wait_sync()
-    agreed(lab, mirror, "alive", "alive")
+    mirror.legs_agreed("alive", "alive")
 
     say("the second leg fails for node 1 alone")
     other = two.load("write", mirror.path, seconds=8, from_mib=8, span_mib=8, stride=8, verify=True, base=2 << 32)
@@ -39,7 +31,7 @@ def tell(lab):
     time.sleep(2)
     lab.fail_disk("leg1", one)
     wait_for("node 1 to say so", lambda: "only 1 of 3 nodes cannot use it" in (one.log_status(mirror).get("trouble") or ""))
-    agreed(lab, mirror, "alive", "alive")
+    mirror.legs_agreed("alive", "alive")
     lab.restore_disk("leg1", one)
     figures = two.expect(other(), "node 2's writes")
     say(f"node 2: longest write {figures['longest_write_ms']:.0f} ms")
@@ -51,10 +43,10 @@ def tell(lab):
         load = one.load("write", mirror.path, seconds=14, from_mib=0, span_mib=8, stride=8, verify=True, base=(4 + base) << 32)
         time.sleep(1)
         lab.fail_disk(leg)
-        agreed(lab, mirror, *states)
+        mirror.legs_agreed(*states)
         lab.restore_disk(leg)
         mirror.message("restore", one)
-        agreed(lab, mirror, "alive", "alive")
+        mirror.legs_agreed("alive", "alive")
         one.expect(load(), f"writes while {leg} fails and returns")
         mirror.wait_sync()
     mirror.check_legs()
@@ -62,14 +54,14 @@ def tell(lab):
     say("the second leg fails for node 1 alone, whose word is enough")
     one.kill_clogd()
     one.start_clogd("--dead-wait-ms 300 --leg-failure any")
-    agreed(lab, mirror, "alive", "alive")
+    mirror.legs_agreed("alive", "alive")
     load = one.load("write", mirror.path, seconds=8, from_mib=0, span_mib=8, stride=8, verify=True, base=6 << 32)
     time.sleep(1)
     lab.fail_disk("leg1", one)
-    agreed(lab, mirror, "alive", "away")
+    mirror.legs_agreed("alive", "away")
     lab.restore_disk("leg1", one)
     mirror.message("restore", one)
-    agreed(lab, mirror, "alive", "alive")
+    mirror.legs_agreed("alive", "alive")
     one.expect(load(), "node 1's writes")
     mirror.wait_sync()
     mirror.check_legs()
@@ -77,13 +69,13 @@ def tell(lab):
     say("a leg is away while the mirror is closed and opened")
     lab.fail_disk("leg1")
     one.expect(one.load("write", mirror.path, seconds=3, from_mib=0, span_mib=2, verify=True, base=7 << 32)(), "writes")
-    agreed(lab, mirror, "alive", "away")
+    mirror.legs_agreed("alive", "away")
     mirror.remove()
     lab.restore_disk("leg1")
     mirror.create()
-    agreed(lab, mirror, "alive", "away")
+    mirror.legs_agreed("alive", "away")
     mirror.message("restore", one)
-    agreed(lab, mirror, "alive", "alive")
+    mirror.legs_agreed("alive", "alive")
     mirror.wait_sync()
     mirror.check_legs()
 
@@ -103,7 +95,7 @@ def tell(lab):
     two.expect(reader(), "the reader")
     figures = watcher()  # without a lock it may have seen what was never acknowledged
     expect(figures["reads"] and not figures["errors"], f"reads of what node 3 was writing: {figures}")
-    agreed(lab, mirror, "away", "alive")
+    mirror.legs_agreed("away", "alive")
     two.expect(two.load("read", mirror.path, seconds=2, from_mib=16, span_mib=8, stride=8)(), "what node 3 was writing")
 
 

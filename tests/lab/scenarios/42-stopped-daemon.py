@@ -14,9 +14,6 @@ import time
 sys.path.insert(0, __file__.rsplit("/", 2)[0])
 from lab import *  # noqa: F403 - a story speaks the lab's language
 
-AGENT = (f"OCF_ROOT=/usr/lib/ocf OCF_RESKEY_binary={BUILD}/bin/clogd OCF_RESKEY_clogctl={BUILD}/bin/clogctl OCF_RESOURCE_INSTANCE=clogd "
-         f"OCF_RESOURCE_TYPE=clogd OCF_RESOURCE_PROVIDER=clogd {TOP}/ha-configs/ocf/clogd")
-
 
 def refused(node, status, text, command):
     code, out = node.run(f"{command} 2>&1", check=False)
