@@ -21,7 +21,6 @@ constexpr uint32_t kBlocksPerRegion = 2;
 constexpr uint32_t kRegionSectors = 8;
 constexpr uint64_t kTokenUs = 600'000;
 constexpr uint64_t kDeadWaitMs = 300;
-constexpr uint64_t kErrorHandledUs = 50'000;
 constexpr NodeId kLockOfTheDead = UINT32_MAX;
 
 struct Violation {
@@ -989,12 +988,7 @@ class World final : public KernelHost {
     }
     void bio_failed(NodeId id, const Bio& bio) override {
         trace(fmt::format("node {}: {} of block {} fails", id, bio.write ? "a write" : "a read", bio.block));
-        if (!bio.write) return;
-        // Whoever's write fails lets go of its lock a little later. Until the others hear that the region is not in sync (limits.md, reads in
-        // the window) they may read from any leg.
-        after(kErrorHandledUs, [this, id, index = bio.id >> 48, block = bio.block] {
-            if (NodeId& writer = mirrors_[index].writer[block]; writer == id) writer = 0;
-        });
+        if (bio.write) mirrors_[bio.id >> 48].writer[bio.block] = 0;
     }
     void bio_done(NodeId id, const Bio& bio, uint64_t value) override {
         size_t index = bio.id >> 48;
