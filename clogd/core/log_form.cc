@@ -186,15 +186,17 @@ void Log::form_from_disk(const Bytes& bytes) {
                 if (f && wrote && !f->content.trusted) trusted = false;
                 bool is_self = m.node == cfg.self;
                 bool present = !is_self && host_.node_in_view(m.node) && host_.node_lists_log(m.node, uuid_);
-                const uint64_t boot = host_.node_boot(m.node), wrote_in = wrote ? f->content.header.boot : 0;
-                present = present && !(boot && wrote_in && boot != wrote_in);  // else another life of it: what it had marked is a dead kernel's
+                const uint64_t boot = is_self ? cfg.boot : host_.node_boot(m.node), wrote_in = wrote ? f->content.header.boot : 0;
+                const bool other_life = boot && wrote_in && boot != wrote_in;  // what it had marked is a dead kernel's
+                present = present && !other_life;
                 bool absent = !is_self && !host_.node_in_view(m.node) && host_.node_in_ring(m.node);
                 if (wrote) {
                     s.raw.add(f->content.raw);
                     s.torn.add(f->content.torn);
-                    bool alive = present || (is_self && kept_);  // without its daemon nobody knows which life of a machine is up: it may be writing, or dead
+                    const bool own = is_self && kept_ && !other_life;
+                    bool alive = present || own;  // without its daemon nobody knows which life of a machine is up: it may be writing, or dead
                     if (!alive && cfg.planted != Planted::forget_torn_on_restart) s.torn.add(f->content.marks);
-                    if (is_self && kept_)
+                    if (own)
                         for (const Range& range : f->content.marks.ranges())
                             for (uint32_t k = 0; k < range.count; ++k) marks_.use(range.start + k);
                 }

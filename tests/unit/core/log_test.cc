@@ -473,6 +473,30 @@ TEST(Log, AResumeOfARunningTableIsNotAnsweredWithAnError) {
     EXPECT_EQ(s.value(in_sync), 1);
 }
 
+// The slot of this node is of an earlier life of its machine, which cannot be seen while it cannot be read.
+TEST(Log, WhatADeadKernelHadMarkedIsNotTakenForWhatTheLivingOneHas) {
+    const std::string line = "131072 clustered-disk /dev/log 1024 nosync";
+    Config c = Solo::defaults();
+    c.boot = 77;
+    Solo first(1 << 20, c);
+    first.live(line);
+    ASSERT_EQ(first.error(first.ask(Request::mark_region, Solo::u64({7}))), 0);
+    c.boot = 78;
+    Solo s(first.disk.size(), c);
+    s.disk = first.disk;
+    s.hold_copies = true;
+    s.disk_ok = false;
+    s.step(ev::FoundLive{"LVM-x", line, {}});
+    s.ask(Request::ctr, Solo::text(line));
+    s.ask(Request::resume);
+    s.pass(200);
+    s.disk_ok = true;
+    s.pass(20000);
+    const Log& log = *s.cluster.logs().at("LVM-x");
+    ASSERT_EQ(log.phase(), Phase::active);
+    EXPECT_TRUE(log.state().unsynced(7));
+}
+
 // I1: a slot that is being formatted must not pass for one that was never used.
 TEST(Log, ACrashWhileTheSlotsAreFormattedForgetsNoMark) {
     Solo first;
