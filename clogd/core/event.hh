@@ -277,6 +277,7 @@ enum class Planted : uint8_t {
     switch_at_wish,          // an array is switched because one node wants it
     seen_primary_goes,       // the primary is given up though somebody has read what only it has
     copy_without_lease,      // whoever copies goes on when its lease has run out, or it is told to stop
+    failed_before_heard,     // a write that a leg missed fails before every kernel knows that its region is not in sync
     halves_by_time,          // both halves of a cluster take the other for stopped after a while
     count_
 };

@@ -255,6 +255,7 @@ class Log {
     void answer_channel_marks();
     bool may_pass(Region r);
     bool only_passed_are_left() const;
+    void tell_unsynced();
     void record_lost();
     TimeMs write_lease_ms() const;
 

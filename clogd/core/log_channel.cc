@@ -65,7 +65,7 @@ void Log::regions(const ev::Regions& e) {
     }
 }
 
-// A leg missed a write: recorded in the state and in this node's slot before the kernel may let the write end.
+// A leg missed a write: recorded in the state and in this node's slot, and heard by every kernel, before this one may let the write end.
 void Log::record_lost() {
     const bool passing = my_leg_count_ > 0;  // its mirror lets go of the region; else a leg is lost until the table is replaced
     RangeSet fresh = channel_.lost;
@@ -73,6 +73,8 @@ void Log::record_lost() {
     fresh.remove(channel_.lost_told);
     // Where one leg alone is alive nothing can differ: that the others missed it is all there is to record.
     RangeSet recorded = channel_.lost.intersect(std::popcount(state_.legs.alive()) == 1 ? state_.raw_on_disk() : state_.raw);
+    // Where a kernel still reads any leg, what this write has left on one could be seen, and then not any more.
+    if (host_.config().planted != Planted::failed_before_heard) recorded.remove(state_.unheard());
     if (!recorded.empty() && (!slot_ || slot_->clean())) {
         channel_.lost.remove(recorded);
         channel_.lost_told.remove(recorded);
@@ -172,6 +174,16 @@ bool Log::only_passed_are_left() const {
     return state_.grantable(RangeSet(std::vector<Range>{{0, params_.regions()}})).empty();
 }
 
+// What has lost its sync since the kernel was told last.
+void Log::tell_unsynced() {
+    if (!channel_.on || !live_luid_) return;
+    RangeSet fresh = state_.torn;
+    fresh.add(state_.raw);
+    fresh.remove(channel_.told_unsynced);
+    tell(CLOG_UNSYNCED, fresh);
+    channel_.told_unsynced.add(fresh);
+}
+
 // While active: what changed since the kernel was told last, and the answers to what it asked.
 void Log::serve_channel() {
     if (!channel_.on || !live_luid_) return;
@@ -180,16 +192,13 @@ void Log::serve_channel() {
     RangeSet gone;
     if (!channel_.told_all || channel_.told_applied != state_.applied) {
         channel_.told_applied = state_.applied;
-        RangeSet now = state_.torn;
-        now.add(state_.raw);
-        RangeSet fresh = now;
+        tell_unsynced();
         gone = channel_.told_unsynced;
         if (!channel_.told_all) gone.add(Range{0, params_.regions()});
         channel_.told_all = true;
-        gone.remove(now);
-        fresh.remove(channel_.told_unsynced);
-        tell(CLOG_UNSYNCED, fresh);
-        channel_.told_unsynced = std::move(now);
+        gone.remove(state_.torn);
+        gone.remove(state_.raw);
+        channel_.told_unsynced.remove(gone);
         channel_.wants.remove(gone);
     }
     tell_legs();

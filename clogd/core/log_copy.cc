@@ -51,6 +51,7 @@ void Log::unsync(const RangeSet& set, bool raw) {
     if (state_.legs.degraded()) state_.missed.add(regions);
     tell_slot();
     if (phase_ != Phase::active) return;
+    tell_unsynced();  // the report says so
     RangeSet mine = my_kernel_regions().intersect(regions);
     if (host_.config().planted == Planted::skip_busy_report) mine.clear();
     mine.coarsen(wire::kRangesPerMessage);

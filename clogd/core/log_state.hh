@@ -133,6 +133,12 @@ struct LogState {
             if (m.status == Member::active) return node;
         return 0;
     }
+    // They lost their sync, and a member's kernel may not have heard of it: it may still read any leg there.
+    RangeSet unheard() const {
+        RangeSet out;
+        for (const auto& [gen, report] : reports) out.add(report.regions);
+        return out;
+    }
     // Somebody was lost, and what it was writing may be on the primary alone.
     bool primary_has_alone() const {
         return !torn.empty() ||
@@ -174,7 +180,7 @@ struct LogState {
             out.remove(m.lease);
             out.remove(m.busy);
         }
-        for (const auto& [gen, report] : reports) out.remove(report.regions);
+        out.remove(unheard());
         return out;
     }
 

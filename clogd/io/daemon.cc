@@ -343,7 +343,10 @@ Daemon::LogIo& Daemon::io(const std::string& uuid) {
 
 // ---- output ----------------------------------------------------------------------------------------------------------------------
 
-void Daemon::act(out::Send& o) { group_->send(std::move(o.frame)); }
+void Daemon::act(out::Send& o) {
+    if (channel_) channel_->flush();  // the kernel hears before the others hear that it has
+    group_->send(std::move(o.frame));
+}
 void Daemon::act(out::Answer& o) {
     if (!ChannelDevice::is_channel_log(o.reply.luid)) {
         if (ulog_) ulog_->answer(o.reply);

@@ -39,6 +39,7 @@ constexpr const char* kPlanted[] = {"none",
                                     "switch-at-wish",
                                     "seen-primary-goes",
                                     "copy-without-lease",
+                                    "failed-before-heard",
                                     "halves-by-time"};
 static_assert(std::size(kPlanted) == static_cast<size_t>(clogd::Planted::count_));
 }  // namespace

@@ -329,7 +329,7 @@ class World final : public KernelHost {
         node.daemon = node.channel = false;
         for (LogBox& box : node.logs) {
             if (!box.kernel) continue;
-            for (const out::Tell& t : std::exchange(box.told, {})) box.kernel->tell(t);  // they were written
+            hear_all(node, box);
             box.kernel->daemon_left();
             box.poked = false;
         }
@@ -396,7 +396,7 @@ class World final : public KernelHost {
     }
     void read(Node& node, size_t index, uint32_t block) {
         Kernel* k = node.logs[index].kernel.get();
-        if (!k || !k->active()) return;
+        if (!node.up || !k || !k->active()) return;
         k->submit(new_bio(index, block));
     }
     // A daemon that ends takes its copies along; a log write in flight lands, lands torn, or does not.
@@ -608,6 +608,15 @@ class World final : public KernelHost {
             if (box.kernel) box.told.push_back(o);  // it takes what is its own
         for (size_t i = 0; i < node.logs.size(); ++i) tell_kernel(node, i);
     }
+    // What was written is heard, whatever becomes of the daemon.
+    void hear_all(const Node& node, LogBox& box) {
+        for (const out::Tell& t : std::exchange(box.told, {})) hear(node, box, t);
+    }
+    void hear(const Node& node, LogBox& box, const out::Tell& t) {
+        if (!box.kernel) return;
+        if (opt_.trace && (t.type != CLOG_STATE || !t.ranges.empty())) trace(fmt::format("node {} kernel is told {} of {}", node.id, t.type, describe(RangeSet(t.ranges))));
+        box.kernel->tell(t);
+    }
     // The channel keeps its order in both directions.
     void tell_kernel(Node& node, size_t index) {
         LogBox& box = node.logs[index];
@@ -621,8 +630,7 @@ class World final : public KernelHost {
             if (b.told.empty()) return;
             out::Tell t = std::move(b.told.front());
             b.told.pop_front();
-            if (opt_.trace && (t.type != CLOG_STATE || !t.ranges.empty())) trace(fmt::format("node {} kernel is told {} of {}", id, t.type, describe(RangeSet(t.ranges))));
-            b.kernel->tell(t);
+            hear(me, b, t);
             tell_kernel(me, index);
         });
     }
@@ -647,7 +655,10 @@ class World final : public KernelHost {
               }));
     }
     void broken(const std::string& what) override { fail("the kernel's region machine: " + what); }
-    void act(Node& node, out::Send& o) { multicast(node, std::move(o.frame)); }
+    void act(Node& node, out::Send& o) {
+        for (LogBox& box : node.logs) hear_all(node, box);
+        multicast(node, std::move(o.frame));
+    }
     void act(Node& node, out::Answer& o) {
         mix(o.reply.seq);
         if (opt_.trace) trace(fmt::format("node {} answers {} seq {} error {}", node.id, static_cast<int>(o.reply.type), o.reply.seq, o.reply.error));
@@ -670,6 +681,7 @@ class World final : public KernelHost {
             if (o.offset + o.length > m.disk.size()) fail("log disk read beyond its end");
             Bytes data(m.disk.begin() + static_cast<ptrdiff_t>(o.offset), m.disk.begin() + static_cast<ptrdiff_t>(o.offset + o.length));
             bool ok = !disk_trouble();
+            if (opt_.trace) trace(fmt::format("node {} {} {}+{} of the log disk of {}", id, ok ? "reads" : "cannot read", o.offset, o.length, o.uuid));
             feed(*nodes_[id], ev::DiskDone{o.uuid, o.op, ok, ok ? std::move(data) : Bytes{}, ok ? "" : "Input/output error"});
         });
     }
@@ -684,9 +696,11 @@ class World final : public KernelHost {
                 Node& me = *nodes_[id];
                 disk_inflight_[{id, index}] = {};
                 bool ok = true;
+                if (opt_.trace) trace(fmt::format("node {} writes {}+{} of the log disk of {}", id, o.offset, o.data.size(), o.uuid));
                 if (disk_trouble()) {
                     ok = false;
                     uint32_t how = static_cast<uint32_t>(rng_.below(3));
+                    if (opt_.trace) trace(fmt::format("node {} fails at it, as {}", id, how == 0 ? "torn" : how == 1 ? "misdirected" : "not written"));
                     if (how == 0) {  // torn
                         size_t keep = rng_.below(o.data.size() / 512) * 512;
                         std::copy(o.data.begin(), o.data.begin() + static_cast<ptrdiff_t>(keep), mm.disk.begin() + static_cast<ptrdiff_t>(o.offset));
@@ -988,7 +1002,12 @@ class World final : public KernelHost {
     }
     void bio_failed(NodeId id, const Bio& bio) override {
         trace(fmt::format("node {}: {} of block {} fails", id, bio.write ? "a write" : "a read", bio.block));
-        if (bio.write) mirrors_[bio.id >> 48].writer[bio.block] = 0;
+        if (!bio.write) return;
+        mirrors_[bio.id >> 48].writer[bio.block] = 0;
+        for (const auto& [other, n] : nodes_)  // whatever they see of it, it is one of the two for good
+            if (other != id && n->up)
+                for (uint64_t at : {uint64_t{0}, rng_.below(20'000)})
+                    after(at, [this, other = other, index = bio.id >> 48, block = bio.block] { read(*nodes_[other], index, block); });
     }
     void bio_done(NodeId id, const Bio& bio, uint64_t value) override {
         size_t index = bio.id >> 48;
@@ -1254,6 +1273,7 @@ class World final : public KernelHost {
             } else if (node) {
                 trace(fmt::format("leg {} of {} breaks for node {}", leg, m.uuid, node->id));
                 m.broken.insert({node->id, leg});
+                if (rng_.chance(300)) suspend_later(*node, mirror_index(m.uuid));
             }
             return;
         }
@@ -1263,6 +1283,13 @@ class World final : public KernelHost {
         Kernel* k = node ? node->logs[mirror_index(m.uuid)].kernel.get() : nullptr;
         if (k && rng_.chance(800)) k->restore_legs();
         else if (k) k->force_leg(static_cast<uint32_t>(leg));
+    }
+    // With writes on their way that a leg has missed.
+    void suspend_later(Node& node, size_t index) {
+        after(rng_.below(100'000), [this, id = node.id, life = node.life, index] {
+            Node& me = *nodes_[id];
+            if (Kernel* k = me.up && me.life == life && now_ < chaos_until_ ? me.logs[index].kernel.get() : nullptr) k->leave();
+        });
     }
     void restart_later(Node& node) {
         after(rng_.between(50'000, 3'000'000), [this, id = node.id, life = node.life] {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "proto/channel.h"
-#include "tests/unit/core/solo.hh"
+#include "tests/unit/core/group.hh"
 
 using namespace test;
 
@@ -106,6 +106,29 @@ TEST(Channel, AWriteThatALegMissedIsRecordedBeforeItIsTold) {
     EXPECT_EQ(s.heard(CLOG_TOLD).ranges(), regions({7}).ranges());
     EXPECT_TRUE(log.state().raw.contains(7));
     EXPECT_EQ(s.heard(CLOG_UNSYNCED).ranges(), regions({7}).ranges());
+}
+
+// Where a kernel still reads any leg, what the write has left on one could be seen, and then not any more.
+TEST(Channel, AWriteThatALegMissedEndsWhenEveryKernelKnows) {
+    Group g(2);
+    g.by_channel = true;
+    for (NodeId n : {1u, 2u}) g.create(n, "131072 clustered-disk /dev/log 1024 nosync");
+    g.pass(1000);
+    ASSERT_EQ(g.log(1).phase(), Phase::active);
+    ASSERT_EQ(g.log(2).phase(), Phase::active);
+    const auto was_told = [&](NodeId n, uint16_t type) {
+        return std::any_of(g.node(n).told.begin(), g.node(n).told.end(), [&](const out::Tell& t) { return t.type == type && RangeSet(t.ranges).contains(7); });
+    };
+    for (NodeId n : {1u, 2u}) g.node(n).told.clear();
+    g.step(1, ev::Regions{1, "LVM-x", ev::Regions::mark, {{7, 1}}});
+    g.held = {2};
+    g.step(1, ev::Regions{1, "LVM-x", ev::Regions::lost, {{7, 1}}});
+    g.pass(200);
+    EXPECT_TRUE(was_told(2, CLOG_UNSYNCED));
+    EXPECT_FALSE(was_told(1, CLOG_TOLD));  // node 2 has not said so yet
+    g.held.clear();
+    g.run();
+    EXPECT_TRUE(was_told(1, CLOG_TOLD));
 }
 
 // What is recorded already is not asked for once more: the answer to that would never come, and a later write there would wait for it.
