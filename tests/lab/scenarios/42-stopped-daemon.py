@@ -39,7 +39,8 @@ def tell(lab):
     say("the agent ends it, and starts another one")
     refused(one, 0, "", f"{AGENT} stop")
     refused(one, 7, "", f"{AGENT} monitor")
-    expect(one.run("pgrep -x -r R,S,D,T clogd; true").strip() == "",  # one whom init has not reaped yet is none "the agent says that clogd is stopped while it runs")
+    # One whom init has not reaped yet does not run.
+    expect(one.run("pgrep -x -r R,S,D,T clogd; true").strip() == "", "the agent says that clogd is stopped while it runs")
     refused(one, 3, "clogd is not there", f"{BUILD}/bin/clogctl status")
     refused(one, 0, "", f"{AGENT} start")
     refused(one, 0, "", f"{AGENT} monitor")
