@@ -150,6 +150,7 @@ void Log::form_from_disk(const Bytes& bytes) {
     LogState s;
     s.params = params_;
     bool known = false;
+    std::set<NodeId> others = host_.nodelist();  // any of them may find as this node does that nobody has the log in use, and open it, too
 
     if (mirr && !bytes.empty()) {
         known = params_.sync_mode == wire::kSyncDefault;
@@ -222,10 +223,11 @@ void Log::form_from_disk(const Bytes& bytes) {
             known = trusted && !newest;  // formatted, never used
             if (known) s.raw = all;
         }
-        std::set<NodeId> writers = trusted ? std::set<NodeId>{} : host_.nodelist();
-        if (trusted && newest && !newest->closed)
-            for (const disk::SlotMember& m : newest->members) writers.insert(m.node);
-        if (await_others(writers)) return;
+        if (trusted && newest && !newest->closed) {
+            others.clear();
+            for (const disk::SlotMember& m : newest->members) others.insert(m.node);
+        }
+        if (await_others(others)) return;
         if (!trusted) {
             std::string where;
             for (const FoundSlot& f : slots)
@@ -253,7 +255,7 @@ void Log::form_from_disk(const Bytes& bytes) {
         if (format_)
             for (auto& [node, m] : s.members) m.busy = RangeSet(m.busy.within({0, regions}).ranges());
     }
-    if (legs_only_ && await_others(host_.nodelist())) return;
+    if (await_others(others)) return;  // also where the disk tells nothing
     if (!known || params_.sync_mode == wire::kForceSync) {
         s.torn.clear();
         s.raw = params_.sync_mode == wire::kNoSync && bytes.empty() ? RangeSet{} : params_.sync_mode == wire::kNoSync && mirr ? RangeSet{} : all;

@@ -140,8 +140,25 @@ TEST(Halves, SoItIsIfTheLogIsDamaged) {
     EXPECT_TRUE(s.log(1).waits_for().contains(2));
 }
 
-TEST(Halves, ANewLogWaitsForNobody) {
-    Survivor s(Bytes(1 << 20));
+// Both halves may find that nobody has the log in use.
+TEST(Halves, ALogThatNobodyUsesWaitsForEveryNodeOfTheCluster) {
+    Pair g;
+    g.use(kDisk);
+    for (NodeId n : {1u, 2u}) g.ask(n, Request::postsuspend), g.pass(1000);
+    for (const Bytes& disk : {g.disk, Bytes(1 << 20)}) {
+        Survivor s(disk);
+        s.create(1, kDisk);
+        s.pass(kLong);
+        EXPECT_EQ(s.log(1).phase(), Phase::forming);
+        EXPECT_TRUE(s.log(1).waits_for().contains(2));
+        s.step(1, ev::FencedNode{2});
+        s.pass(2000);
+        EXPECT_EQ(s.log(1).phase(), Phase::active);
+    }
+}
+
+TEST(Halves, ElsewhereALogThatNobodyUsesWaitsForNobody) {
+    Survivor s(Bytes(1 << 20), false);
     s.create(1, kDisk);
     s.pass(2000);
     EXPECT_EQ(s.log(1).phase(), Phase::active);
