@@ -1147,7 +1147,7 @@ void Log::forget_local() {
     legs_asked_ = false;
     kept_ = false;
     uncertain_.clear();
-    everything_marked_ = false;
+    everything_marked_ = inherited_ = false;
     own_read_ = true;
     log_failed_ = false;
     suspended_ = false;

@@ -357,7 +357,7 @@ void Log::drain_if_stuck() {
     draining_ = true;
     drain_started_ = host_.now();
     ++counters_.drains;
-    host_.emit(out::Drain{uuid_, heal});
+    host_.emit(out::Drain{uuid_, heal || inherited_});
 }
 
 void Log::drained(const ev::Drained& e) {

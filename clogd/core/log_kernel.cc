@@ -156,7 +156,7 @@ void Log::found_live(const Instance& instance, const proto::AgreedLegs& legs) {
     if (phase_ != Phase::detached) return;
     params_ = instance.params;
     device_ = instance.device;
-    kept_ = true;
+    kept_ = inherited_ = true;
     own_read_ = !params_.has_disk;
     // No disk tells what the predecessor had marked: the kernel may be writing anywhere until it is drained, or says what it holds.
     if (!params_.has_disk && !params_.groups()) uncertain_.add(Range{0, params_.regions()});
@@ -186,9 +186,11 @@ void Log::resume(const Call& call) {
     if (phase_ == Phase::active && same) {
         in.used = true;
         suspended_ = false;
+        if (live_luid_ && call.luid != live_luid_) inherited_ = false;
         if (!tainted_.empty() && live_luid_ && call.luid != live_luid_) {  // another table: its region hash is new
-            RangeSet drop = tainted_;
-            tainted_.clear();
+            RangeSet drop = std::exchange(tainted_, {});
+            for (Region r : marks_.in_use())
+                if (drop.contains(r)) marks_.idle(r, host_.now());
             set_busy({}, drop);
         }
         live_luid_ = call.luid;
@@ -228,7 +230,7 @@ void Log::take_up(uint64_t luid) {
     params_ = in.params;
     device_ = in.device;
     live_luid_ = luid;
-    kept_ = false;
+    kept_ = inherited_ = false;
     suspended_ = false;  // its kernel has just been resumed
     trouble_.clear();
     begin();
@@ -241,7 +243,8 @@ void Log::end_everything_marked() {
 
 // Everything that this table had in flight has ended and its region hash is empty.
 void Log::drained_now() {
-    for (Region r : marks_.in_use()) marks_.idle(r, host_.now());
+    for (Region r : marks_.in_use())
+        if (!tainted_.contains(r)) marks_.idle(r, host_.now());
     uncertain_.clear();
     end_everything_marked();
     pass_.clear();
@@ -530,11 +533,16 @@ Log::Verdict Log::in_sync(Region r) {
     const bool alone = host_.halves() && state_.unseen_grants();
     const bool wedged = draining_ && !alone && host_.now() >= drain_started_ + kWedgedMs;
     if (state_.halted() || wedged) {
-        // Nobody can copy, or this answer keeps a suspend from ending that others wait for. The stock target decides by its legs; it may write here unmarked until its table is
-        // replaced.
+        // Nobody can copy, or this answer keeps a suspend from ending that others wait for. The stock target decides by its legs; it may write here
+        // unasked until its table is replaced. The mark tells the next daemon.
         if (!tainted_.contains(r)) {
             tainted_.add(r);
             set_busy(RangeSet(std::vector<Range>{{r, 1}}), {});
+        }
+        if (slot_ && !mark_durable(r)) {
+            marks_.use(r);
+            slot_->add_mark(r);
+            return Verdict::wait;
         }
         return busy_asked_.contains(r) ? Verdict::wait : Verdict::no;
     }

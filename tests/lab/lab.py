@@ -629,7 +629,7 @@ class Lab:
         self.transport, self.twice, self.counted = transport, twice, counted
         self.quorum = quorum  # a line of corosync.conf's section of that name
         self.sizes = disks or {"leg0": 64 * MIB, "leg1": 64 * MIB, "log": 4 * MIB}
-        self.cpus, self.memory, self.token = cpus, memory, token
+        self.cpus, self.memory, self.token = cpus, memory, int(token * SLOW)
         if DEBUG_KERNEL:
             with open(os.path.join(DEBUG_KERNEL, "release")) as f:
                 self.kernel = f.read().strip()

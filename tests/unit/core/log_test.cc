@@ -473,6 +473,21 @@ TEST(Log, AResumeOfARunningTableIsNotAnsweredWithAnError) {
     EXPECT_EQ(s.value(in_sync), 1);
 }
 
+// The kernel may have been told of a region that is not in sync; it asks no more there, and writes it to one leg, until its table is replaced.
+TEST(Log, ATableThatWasInUseBeforeTheDaemonIsReplaced) {
+    const std::string line = "131072 clustered-disk /dev/log 1024 nosync";
+    Solo first;
+    first.live(line);
+    first.ask(Request::mark_region, Solo::u64({7}));
+    first.pass(100);
+    EXPECT_EQ(first.reloads, 0u);
+    Solo s;
+    s.disk = first.disk;
+    s.step(ev::FoundLive{"LVM-x", line, {}});
+    s.pass(20000);
+    EXPECT_GE(s.reloads, 1u);
+}
+
 // The slot of this node is of an earlier life of its machine, which cannot be seen while it cannot be read.
 TEST(Log, WhatADeadKernelHadMarkedIsNotTakenForWhatTheLivingOneHas) {
     const std::string line = "131072 clustered-disk /dev/log 1024 nosync";

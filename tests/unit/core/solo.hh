@@ -24,7 +24,7 @@ struct Solo {
     std::vector<std::string> notes;
     std::vector<out::Tell> told;
     std::vector<out::Copy> copies;
-    uint64_t suspends = 0, sends = 0, disk_writes = 0, flushes = 0;
+    uint64_t suspends = 0, reloads = 0, sends = 0, disk_writes = 0, flushes = 0;
     bool disk_ok = true, hold_writes = false, legs_ok = true, legs_readable = true, hold_copies = false, hold_flushes = false, errors_handled = true;
     std::function<void(const Bytes& disk)> cut_short;  // is shown the disk as it would be if everybody crashed during a write
     std::deque<Event> held_writes, held_copies;
@@ -95,7 +95,10 @@ struct Solo {
         (hold_copies ? held_copies : todo).push_back(ev::Copied{o.uuid, o.ranges, {}, {}});
     }
     void act(out::CopyCancel& o) { todo.push_back(ev::CopyIdle{o.uuid}); }
-    void act(out::Drain& o) { todo.push_back(ev::Drained{o.uuid, true, {}}); }
+    void act(out::Drain& o) {
+        reloads += o.reload;
+        todo.push_back(ev::Drained{o.uuid, true, {}});
+    }
     void act(out::Note& o) { notes.push_back(o.text); }
     void act(out::Probe& o) { todo.push_back(ev::Probed{o.uuid, o.leg, legs_readable}); }
     void act(out::Tell& o) { told.push_back(o); }
