@@ -336,8 +336,8 @@ class Log {
     bool own_read_ = true;                          // false: the predecessor's marks are yet to be read
     std::optional<proto::ulog::Call> postsuspend_;  // waits for the detach
     std::vector<Held> resumes_;
-    bool inherited_ = false;  // the table was in use before this daemon began: it may know regions as not in sync, and write them to one leg unasked
-    bool kept_ = false;  // the kernel has gone on writing under an earlier standing
+    bool inherited_ = false;  // the table was in use before this daemon began, and may write what it takes for not in sync to one leg
+    bool kept_ = false;       // the kernel has gone on writing under an earlier standing
 
     // disk
     bool disk_open_ = false;
