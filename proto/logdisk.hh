@@ -205,11 +205,13 @@ struct SlotHeader {
     uint64_t epoch = 0;
     uint64_t boot = 0;  // names the owner's boot: marks of an earlier one have no kernel that would still be writing
     std::vector<SlotMember> members;
-    AgreedLegs legs;     // the highest epoch of all slots counts
-    uint8_t closed = 0;  // the members have left cleanly, while a leg was away
+    AgreedLegs legs;               // the highest epoch of all slots counts
+    uint8_t closed = 0;            // the members have left cleanly, while a leg was away
+    uint8_t not_in_sync_told = 0;  // its kernel, of the stock target, was told so of regions: it writes them to one leg unasked until its table is replaced
     template <class A>
     void fields(A& a) {
         a(epoch), a(boot), a(members), a(legs), a(closed);
+        later_field(a, not_in_sync_told);
     }
 };
 

@@ -235,6 +235,7 @@ void Log::own_slot_read(const ev::DiskDone& e, bool header) {
             of_earlier_boot = true;
         } else {
             mine = true;
+            inherited_ = inherited_ || c.header.not_in_sync_told;
             uncertain_.add(c.marks);
             apart_.add(c.raw), apart_.add(c.torn);
         }
@@ -247,7 +248,7 @@ void Log::own_slot_read(const ev::DiskDone& e, bool header) {
             else marks_.use(range.start + i);
         }
     if (kept_ && (!mine || damaged)) {
-        everything_marked_ = true;
+        everything_marked_ = inherited_ = true;
         uncertain_.add(Range{0, params_.regions()});
     }
     own_read_ = true;
@@ -670,6 +671,7 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
         }
     } else if (std::get_if<wire::Diverged>(&body)) {
         if (from->status == Member::active) from->status = Member::demoted;
+        state_.wait_for_no_report_of(sender);
         membership_changed();
     } else if (const auto* fenced = std::get_if<wire::Fenced>(&body)) {
         auto it = state_.members.find(fenced->node);
@@ -744,7 +746,8 @@ void Log::apply_attach(NodeId node, const wire::Attach& a) {
             return;
         }
         m.status = Member::joining;
-        state_.legs.unseen.erase(node);  // its new daemon does not know of it
+        state_.wait_for_no_report_of(node);  // what it says now counts
+        state_.legs.unseen.erase(node);      // its new daemon does not know of it
         lost_at_.erase(node);
         m.boot = a.boot;
         if (a.legs || !a.kept) m.legs = a.legs;
@@ -783,10 +786,7 @@ void Log::lose(NodeId node, MemberState& m, Member how, bool no_grace) {
     m.no_grace = m.no_grace || no_grace;
     leg_epoch_at_ = host_.now();                        // its kernel goes on for as long as its write lease runs
     if (how == Member::absent_unread) m.lease.clear();  // its process is gone, and with it every copy it had in flight
-    for (auto it = state_.reports.begin(); it != state_.reports.end();) {
-        it->second.waiting.erase(node);
-        it = it->second.waiting.empty() ? state_.reports.erase(it) : std::next(it);
-    }
+    state_.wait_for_no_report_of(node);
     lost_at_[node] = host_.now();
     transfers_.erase(node);
 }
@@ -795,10 +795,7 @@ void Log::remove_member(NodeId node) {
     auto it = state_.members.find(node);
     if (it == state_.members.end()) return;
     if (host_.config().planted == Planted::lease_outlives_holder) state_.synced(it->second.lease);
-    for (auto r = state_.reports.begin(); r != state_.reports.end();) {
-        r->second.waiting.erase(node);
-        r = r->second.waiting.empty() ? state_.reports.erase(r) : std::next(r);
-    }
+    state_.wait_for_no_report_of(node);
     state_.legs.waiting.erase(node);
     state_.legs.unseen.erase(node);
     for (auto& [leg, suspect] : state_.legs.suspects) suspect.votes.erase(node);
@@ -1006,8 +1003,13 @@ void Log::membership_changed() {
         core_sent_.clear();
         core_acked_ = core_seq_;
     }
+    tell_header();
+}
+
+void Log::tell_header() {
     if (!slot_) return;
     disk::SlotHeader h;
+    h.not_in_sync_told = inherited_ || !tainted_.empty();
     h.epoch = state_.epoch;
     h.boot = host_.config().boot;
     for (const auto& [node, m] : state_.members) h.members.push_back({node, m.slot, m.join_epoch});

@@ -176,6 +176,7 @@ class Log {
     void hold_kernel(bool for_good = false);
     void remember_apart();
     void tell_slot();
+    void tell_header();
     void attach();
     void send_attach();
     void restart_attach(const char* why);

@@ -50,6 +50,7 @@ void Log::unsync(const RangeSet& set, bool raw) {
     if (!report.waiting.empty()) state_.reports[state_.generation] = std::move(report);
     if (state_.legs.degraded()) state_.missed.add(regions);
     tell_slot();
+    if (phase_ == Phase::detaching) host_.send(uuid_, wire::BusyReport{state_.generation, {}});  // its kernel is drained
     if (phase_ != Phase::active) return;
     tell_unsynced();  // the report says so
     RangeSet mine = my_kernel_regions().intersect(regions);

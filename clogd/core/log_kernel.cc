@@ -156,7 +156,8 @@ void Log::found_live(const Instance& instance, const proto::AgreedLegs& legs) {
     if (phase_ != Phase::detached) return;
     params_ = instance.params;
     device_ = instance.device;
-    kept_ = inherited_ = true;
+    kept_ = true;
+    inherited_ = !params_.has_disk && !params_.groups();  // else its slot tells
     own_read_ = !params_.has_disk;
     // No disk tells what the predecessor had marked: the kernel may be writing anywhere until it is drained, or says what it holds.
     if (!params_.has_disk && !params_.groups()) uncertain_.add(Range{0, params_.regions()});
@@ -172,6 +173,11 @@ void Log::resume(const Call& call) {
     Instance& in = instances_[call.luid];
     for (auto& [luid, other] : instances_) other.live = luid == call.luid;
     in.suspending_since = 0;
+    if (inherited_ && (call.channel || (live_luid_ && call.luid != live_luid_))) {
+        inherited_ = false;
+        if (!call.channel) drained_now();
+        tell_header();
+    }
     if (in.gave_back) {
         trouble_ = "the table has given back its writes, and its kernel takes the log for failed: load it anew (dmsetup load, then resume)";
         note(Level::error, trouble_);
@@ -186,11 +192,11 @@ void Log::resume(const Call& call) {
     if (phase_ == Phase::active && same) {
         in.used = true;
         suspended_ = false;
-        if (live_luid_ && call.luid != live_luid_) inherited_ = false;
         if (!tainted_.empty() && live_luid_ && call.luid != live_luid_) {  // another table: its region hash is new
             RangeSet drop = std::exchange(tainted_, {});
             for (Region r : marks_.in_use())
                 if (drop.contains(r)) marks_.idle(r, host_.now());
+            tell_header();
             set_busy({}, drop);
         }
         live_luid_ = call.luid;
@@ -243,13 +249,17 @@ void Log::end_everything_marked() {
 
 // Everything that this table had in flight has ended and its region hash is empty.
 void Log::drained_now() {
+    RangeSet stays = tainted_;  // until another table comes
+    if (inherited_) stays.add(uncertain_);
     for (Region r : marks_.in_use())
-        if (!tainted_.contains(r)) marks_.idle(r, host_.now());
-    uncertain_.clear();
-    end_everything_marked();
+        if (!stays.contains(r)) marks_.idle(r, host_.now());
+    if (!inherited_) {
+        uncertain_.clear();
+        end_everything_marked();
+    }
     pass_.clear();
     RangeSet drop = my_busy_;
-    drop.remove(tainted_);
+    drop.remove(stays);
     if (phase_ == Phase::active) set_busy({}, drop);
     else my_busy_.remove(drop);
 }
@@ -266,6 +276,7 @@ bool Log::gives_back(const Instance& in) const {
 
 void Log::postsuspend(const Call& call) {
     held_.clear();
+    if (!live_luid_ && phase_ != Phase::detached) live_luid_ = call.luid;  // found in use, and had nothing to say until now
     channel_opened(false);
     for (auto& [luid, in] : instances_) in.live = false, in.suspending_since = 0;
     if (params_.groups()) {  // a map that is given another table goes on reaching what it reached
@@ -367,7 +378,8 @@ void Log::call(const Call& call) {
         case Request::dtr:
             instances_.erase(it);
             answer(call, 0);
-            if (instances_.empty() && phase_ != Phase::detached && phase_ != Phase::detaching && phase_ != Phase::leaving && phase_ != Phase::folding) {
+            // A table that was found in use may not have said a word: this was another one, which never came into use.
+            if (instances_.empty() && live_luid_ && phase_ != Phase::detached && phase_ != Phase::detaching && phase_ != Phase::leaving && phase_ != Phase::folding) {
                 host_.send(uuid_, wire::Detach{});
                 host_.send(uuid_, wire::Folded{});
                 leave_done();
@@ -506,8 +518,9 @@ bool Log::try_answer(Held& h) {
         case Request::mark_region:
         case Request::flush: return try_mark(h);
         case Request::set_region_sync: {
-            // Answered when the loss is recorded: in the state, and in this node's slot.
-            if (!state_.raw.contains(static_cast<Region>(h.call.u64())) || (slot_ && !slot_->clean())) return false;
+            // Answered when the loss is recorded, in the state and in this node's slot, and every kernel has heard of it.
+            const auto r = static_cast<Region>(h.call.u64());
+            if (!state_.raw.contains(r) || state_.unheard().contains(r) || (slot_ && !slot_->clean())) return false;
             answer(h.call, 0);
             return true;
         }
@@ -534,17 +547,16 @@ Log::Verdict Log::in_sync(Region r) {
     const bool wedged = draining_ && !alone && host_.now() >= drain_started_ + kWedgedMs;
     if (state_.halted() || wedged) {
         // Nobody can copy, or this answer keeps a suspend from ending that others wait for. The stock target decides by its legs; it may write here
-        // unasked until its table is replaced. The mark tells the next daemon.
+        // unasked until its table is replaced. The slot tells the next daemon, unless the log disk has failed, too.
         if (!tainted_.contains(r)) {
             tainted_.add(r);
             set_busy(RangeSet(std::vector<Range>{{r, 1}}), {});
+            tell_header();
         }
-        if (slot_ && !mark_durable(r)) {
-            marks_.use(r);
-            slot_->add_mark(r);
-            return Verdict::wait;
-        }
-        return busy_asked_.contains(r) ? Verdict::wait : Verdict::no;
+        marks_.use(r);
+        if (slot_) slot_->add_mark(r);
+        const bool recorded = !slot_ || log_failed_ || (mark_durable(r) && slot_->clean());
+        return busy_asked_.contains(r) || !recorded ? Verdict::wait : Verdict::no;
     }
     if (state_.torn.contains(r) && pass_mode() && !state_.unseen_grants()) {
         if (!busy_asked_.contains(r)) set_busy(RangeSet(std::vector<Range>{{r, 1}}), {});
@@ -566,6 +578,10 @@ bool Log::try_mark(Held& h) {
         if (state_.leased(r) && host_.config().planted != Planted::in_sync_while_copying) {  // whatever was promised before: it is being copied (I2)
             wanted(r);
             return false;
+        }
+        if (busy_asked_.contains(r)) {  // a lease may be granted before the others hear of it
+            ready = false;
+            continue;
         }
         if (!state_.unsynced(r) || pass_.contains(r) || marks_.used(r)) continue;
         if (tainted_.contains(r)) continue;
@@ -605,7 +621,7 @@ bool Log::try_mark(Held& h) {
 
 void Log::clear_region(Region r) {
     ++counters_.clears;
-    marks_.idle(r, host_.now());
+    if (!tainted_.contains(r)) marks_.idle(r, host_.now());
     uncertain_.remove(r);
     pass_.remove(r);
     if (my_busy_.contains(r) && !tainted_.contains(r) && phase_ == Phase::active) set_busy({}, RangeSet(std::vector<Range>{{r, 1}}));

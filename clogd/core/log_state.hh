@@ -139,6 +139,10 @@ struct LogState {
         for (const auto& [gen, report] : reports) out.add(report.regions);
         return out;
     }
+    void wait_for_no_report_of(NodeId node) {
+        for (auto& [gen, report] : reports) report.waiting.erase(node);
+        std::erase_if(reports, [](const auto& r) { return r.second.waiting.empty(); });
+    }
     // Somebody was lost, and what it was writing may be on the primary alone.
     bool primary_has_alone() const {
         return !torn.empty() ||

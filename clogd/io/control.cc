@@ -72,7 +72,7 @@ struct Control::Impl {
             if (peer->is_clogd())
                 throw std::system_error(EADDRINUSE, std::generic_category(),
                                         "another clogd runs on this node, " + peer->text() + ": either clogd.service or the Pacemaker agent starts it, never both");
-            return run_later(name, handlers, poll, peer->text() + ", which is not clogd");
+            return run_later(name, handlers, poll, peer->text() + (peer->ended ? "" : ", which is not clogd"));
         }
         service = qb_ipcs_create(name.c_str(), 0, QB_IPC_SOCKET, &handlers);
         qb_ipcs_enforce_buffer_size(service, proto::control::kMaxAnswerBytes);

@@ -22,8 +22,9 @@ struct ControlPeer {
     uid_t uid = 0;
     std::string program;  // as the kernel calls it
     bool trusted() const { return uid == 0 || uid == ::geteuid(); }
-    bool is_clogd() const { return trusted() && program == "clogd"; }
-    std::string text() const { return fmt::format("process {} ({}) of user {}", pid, program, uid); }
+    bool ended = false;  // all that is left of it is a thread that waits in the kernel
+    bool is_clogd() const { return trusted() && program == "clogd" && !ended; }
+    std::string text() const { return fmt::format("process {} ({}{}) of user {}", pid, program, ended ? ", which has ended but for a thread that waits in the kernel" : "", uid); }
 };
 
 // nullopt: nobody listens, or so many wait to be let in that the kernel does not say who does. Never waits.
@@ -40,8 +41,12 @@ inline std::optional<ControlPeer> control_peer(const std::string& name) {
     const bool found = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 && ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0;
     ::close(fd);
     if (!found || who.pid == 0) return std::nullopt;
-    ControlPeer peer{who.pid, who.uid, {}};
+    ControlPeer peer{who.pid, who.uid, {}, false};
     std::getline(std::ifstream(fmt::format("/proc/{}/comm", who.pid)), peer.program);
+    std::string stat;
+    std::getline(std::ifstream(fmt::format("/proc/{}/stat", who.pid)), stat);
+    const size_t state = stat.rfind(") ");
+    peer.ended = state != std::string::npos && state + 2 < stat.size() && stat[state + 2] == 'Z';
     return peer;
 }
 

@@ -85,11 +85,14 @@ std::optional<std::vector<MirrorDevice>> scan_mirrors(std::string* error) {
             return std::nullopt;
         }
         if (dm_task_run(table.get())) {
+            struct dm_info info {};
+            dm_task_get_info(table.get(), &info);
             for_each_target(table.get(), [&](uint64_t length, const char* type, const char* params) {
                 if (std::strncmp(type, "mirror", 6) != 0) return;  // ours may be loaded under another name
                 if (auto m = parse_mirror(names->name, length, params)) {
                     m->target = type;
                     m->number = fmt::format("{}:{}", major(names->dev), minor(names->dev));
+                    m->alone = info.target_count == 1, m->read_only = info.read_only, m->other_loaded = info.inactive_table;
                     out.push_back(std::move(*m));
                 }
             });
@@ -138,10 +141,12 @@ int suspend_device(const std::string& name) { return suspend_ioctl(name, DM_SUSP
 int resume_device(const std::string& name) { return suspend_ioctl(name, 0); }
 
 int reload_device(const MirrorDevice& mirror) {
+    if (mirror.other_loaded) return 0;
+    if (!mirror.alone) return -EOPNOTSUPP;
     auto lock = device_mapper_lock();
     DmTask load(dm_task_create(DM_DEVICE_RELOAD));
     if (!load || !dm_task_set_name(load.get(), mirror.name.c_str()) || !dm_task_add_target(load.get(), 0, mirror.sectors, mirror.target.c_str(), mirror.params.c_str()) ||
-        !dm_task_run(load.get()))
+        (mirror.read_only && !dm_task_set_ro(load.get())) || !dm_task_run(load.get()))
         return errno ? -errno : -EIO;
     return 0;
 }

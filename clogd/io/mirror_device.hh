@@ -26,6 +26,9 @@ struct MirrorDevice {
     std::string params;
     std::vector<Leg> legs;
     bool handle_errors = false, keep_log = false;
+    bool alone = true;          // its device has no other target
+    bool read_only = false;     // the device
+    bool other_loaded = false;  // another table waits for the next resume
 };
 
 // Every live mirror with a `userspace ... clustered-*` or `cluster` log. nullopt: device-mapper cannot be asked; *error says why.
@@ -40,7 +43,9 @@ uint64_t uses_of(const std::string& number);
 
 int suspend_device(const std::string& name);  // without flushing or freezing: what is queued stays queued
 int resume_device(const std::string& name);
-int reload_device(const MirrorDevice& mirror);  // loads a copy of the live table; the next resume puts it in place
+// Loads a copy of the live table, which the next resume puts in place; if another one is loaded already, that is it. -EOPNOTSUPP: the device has
+// more than this target.
+int reload_device(const MirrorDevice& mirror);
 
 // Devices that a daemon suspended and did not live to resume (kept as files in `directory`).
 void remember_suspended(const std::string& directory, const std::string& name, bool suspended);

@@ -9,6 +9,7 @@
 
 #include "tests/sim/channel_model.hh"
 #include "tests/sim/groups_model.hh"
+#include "tests/sim/words.hh"
 
 namespace sim {
 
@@ -351,12 +352,12 @@ class World final : public KernelHost {
                 if (rng_.chance(500)) land(w);
                 drop(w);
             }
-        // The locks of whoever used the mirror there are taken over when the cluster has seen it go.
+        // The locks of whoever used the mirror there are taken over when the cluster has seen it go, not before there is a ring without it.
         for (size_t i = 0; i < mirrors_.size(); ++i)
             for (uint32_t b = 0; b < mirrors_[i].writer.size(); ++b)
                 if (mirrors_[i].writer[b] == node.id) {
                     if (!mirrors_[i].channel_permille) mirrors_[i].writer[b] = 0;
-                    else mirrors_[i].writer[b] = kLockOfTheDead, after(kTokenUs, [this, i, b, latest = now_ + kTokenUs + 700'000] { take_over(i, b, latest); });
+                    else mirrors_[i].writer[b] = kLockOfTheDead, after(kTokenUs + 200'000, [this, i, b, latest = now_ + kTokenUs + 700'000] { take_over(i, b, latest); });
                 }
         node.logs.clear();
         node.cluster.reset();
@@ -496,7 +497,7 @@ class World final : public KernelHost {
         if (it == components_.end() || !it->second.processes.contains(sender.id)) return;
         Component& c = it->second;
         if (opt_.trace)
-            if (auto m = proto::wire::decode(bytes)) trace(fmt::format("node {} sends {} of {}", sender.id, m->body.index(), m->uuid));
+            if (auto m = proto::wire::decode(bytes)) trace(fmt::format("node {} sends {} of {}", sender.id, in_words(m->body), m->uuid));
         if (bytes.size() > proto::kMaxMessageBytes) fail("I6: a message of " + std::to_string(bytes.size()) + " bytes");
         c.order.push_back({sender.id, std::move(bytes)});
         if (c.frozen) return;  // ordered when the ring has re-formed
@@ -614,7 +615,7 @@ class World final : public KernelHost {
     }
     void hear(const Node& node, LogBox& box, const out::Tell& t) {
         if (!box.kernel) return;
-        if (opt_.trace && (t.type != CLOG_STATE || !t.ranges.empty())) trace(fmt::format("node {} kernel is told {} of {}", node.id, t.type, describe(RangeSet(t.ranges))));
+        if (opt_.trace && (t.type != CLOG_STATE || !t.ranges.empty())) trace(fmt::format("node {} kernel is told {}", node.id, in_words(t)));
         box.kernel->tell(t);
     }
     // The channel keeps its order in both directions.
@@ -647,8 +648,7 @@ class World final : public KernelHost {
                       if (events.empty()) break;
                       for (const Event& e : events) {
                           if (opt_.trace)
-                              if (const auto* r = std::get_if<ev::Regions>(&e))
-                                  trace(fmt::format("node {} kernel tells {} of{}", id, static_cast<int>(r->what), describe(RangeSet(r->ranges))));
+                              if (const auto* r = std::get_if<ev::Regions>(&e)) trace(fmt::format("node {} kernel tells {} {}", id, in_words(r->what), in_words(r->ranges)));
                           feed(me, e);
                       }
                   }
@@ -824,7 +824,7 @@ class World final : public KernelHost {
         if (!m.writing[r].empty()) fail(fmt::format("I2: node {} copies region {} of {} while node {} writes it", node.id, r, uuid, *m.writing[r].begin()));
         if (NodeId other = who_copies(index, r)) fail(fmt::format("I2: nodes {} and {} both copy region {}", node.id, other, r));
         m.copying[r] = node.id;
-        if (opt_.trace) trace(fmt::format("node {} copies {} region {}", node.id, m.uuid, r));
+        if (opt_.trace) trace(fmt::format("node {} copies {} region {} from leg {}", node.id, m.uuid, r, c.from));
         copy_piece(node, index, r * kBlocksPerRegion);
     }
     // Who may still write the region: whoever copies it, until it hears that it must not or its time is over.
@@ -998,7 +998,9 @@ class World final : public KernelHost {
         for (size_t leg = 0; leg < m.legs.size(); ++leg)
             if (legs >> leg & 1 && m.path(id, leg)) good.push_back(leg);
         if (good.empty()) return std::nullopt;
-        return m.legs[good[rng_.below(good.size())]][bio.block];
+        const size_t leg = good[rng_.below(good.size())];
+        if (opt_.trace) trace(fmt::format("node {} reads {} block {} from leg {}: version {}", id, m.uuid, bio.block, leg, m.legs[leg][bio.block]));
+        return m.legs[leg][bio.block];
     }
     void bio_failed(NodeId id, const Bio& bio) override {
         trace(fmt::format("node {}: {} of block {} fails", id, bio.write ? "a write" : "a read", bio.block));

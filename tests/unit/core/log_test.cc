@@ -473,19 +473,39 @@ TEST(Log, AResumeOfARunningTableIsNotAnsweredWithAnError) {
     EXPECT_EQ(s.value(in_sync), 1);
 }
 
-// The kernel may have been told of a region that is not in sync; it asks no more there, and writes it to one leg, until its table is replaced.
-TEST(Log, ATableThatWasInUseBeforeTheDaemonIsReplaced) {
-    const std::string line = "131072 clustered-disk /dev/log 1024 nosync";
-    Solo first;
-    first.live(line);
-    first.ask(Request::mark_region, Solo::u64({7}));
-    first.pass(100);
-    EXPECT_EQ(first.reloads, 0u);
-    Solo s;
-    s.disk = first.disk;
-    s.step(ev::FoundLive{"LVM-x", line, {}});
-    s.pass(20000);
-    EXPECT_GE(s.reloads, 1u);
+// A kernel that was told of a region that is not in sync asks no more there, and writes it to one leg, until its table is replaced.
+TEST(Log, WhatTheKernelWasToldIsNotInSyncIsKnownToTheNextDaemon) {
+    const std::string line = "131072 clustered-disk /dev/log 1024";
+    for (const bool told : {false, true}) {
+        Solo first;
+        first.legs_ok = !told;  // nobody can copy
+        first.live(line);
+        first.pass(1000);
+        const uint32_t in_sync = first.ask(Request::in_sync, Solo::u64({7}));
+        for (int i = 0; i < 1000 && !first.answer(in_sync); ++i) first.pass(100);
+        ASSERT_EQ(first.value(in_sync), told ? 0 : 1);
+        if (!told) first.ask(Request::mark_region, Solo::u64({7}));
+        EXPECT_EQ(first.reloads, 0u);
+        Solo s;
+        s.disk = first.disk;
+        s.step(ev::FoundLive{"LVM-x", line, {}});
+        s.pass(20000);
+        const Log& log = *s.cluster.logs().at("LVM-x");
+        ASSERT_EQ(log.phase(), Phase::active);
+        EXPECT_EQ(s.reloads > 0, told);
+        if (!told) continue;
+        s.step(ev::Quorum{1, 1, false});
+        s.ask(Request::postsuspend);  // its daemon has suspended it, which is not enough
+        s.step(ev::Quorum{1, 1, true});
+        s.pass(20000);
+        ASSERT_EQ(log.phase(), Phase::active);
+        EXPECT_TRUE(log.state().members.at(1).busy.contains(7));
+        s.ask(Request::ctr, Solo::text(line), 2);
+        s.ask(Request::postsuspend);
+        s.ask(Request::resume, {}, 2);
+        s.pass(1000);
+        EXPECT_FALSE(log.state().members.at(1).busy.contains(7));
+    }
 }
 
 // The slot of this node is of an earlier life of its machine, which cannot be seen while it cannot be read.
