@@ -364,6 +364,8 @@ void Cluster::settle() {
             if (machines_.contains(node)) view.processes.insert(node);
         view.machines = machines_;
         view.losses = losses;
+        for (const auto& [node, g] : greetings_)
+            if (g.boot) view.boots[node] = g.boot;
         view.standings = e.standings;
         // The largest group of active members that agree goes on; then the one that came furthest, then the lowest node.
         std::map<std::pair<uint64_t, uint64_t>, std::set<NodeId>> groups;

@@ -349,6 +349,9 @@ void Log::disk_done(const ev::DiskDone& e) {
             else if (op == Op::keep_legs) prepare_slots();
             else start_slot();
             break;
+        case Op::read_slot:
+            if (phase_ == Phase::writing) slot_read(e);
+            break;
         case Op::slot_write:
             if (!slot_) break;
             slot_->written(e.ok);
@@ -671,7 +674,7 @@ void Log::apply_body(NodeId sender, const wire::Body& body) {
         }
     } else if (std::get_if<wire::Diverged>(&body)) {
         if (from->status == Member::active) from->status = Member::demoted;
-        state_.wait_for_no_report_of(sender);
+        if (host_.version() >= wire::kRebootSince) state_.wait_for_no_report_of(sender);
         membership_changed();
     } else if (const auto* fenced = std::get_if<wire::Fenced>(&body)) {
         auto it = state_.members.find(fenced->node);
@@ -746,8 +749,8 @@ void Log::apply_attach(NodeId node, const wire::Attach& a) {
             return;
         }
         m.status = Member::joining;
-        state_.wait_for_no_report_of(node);  // what it says now counts
-        state_.legs.unseen.erase(node);      // its new daemon does not know of it
+        if (host_.version() >= wire::kRebootSince) state_.wait_for_no_report_of(node);  // what it says now counts
+        state_.legs.unseen.erase(node);                                                 // its new daemon does not know of it
         lost_at_.erase(node);
         m.boot = a.boot;
         if (a.legs || !a.kept) m.legs = a.legs;
@@ -866,7 +869,9 @@ void Log::apply_settle(const Settle& view) {
         bool lost = m.status == Member::lost || m.status == Member::lost_unread;
         if (view.authority.contains(node) && m.status == Member::active) continue;
         if (view.processes.contains(node)) {
-            if (!view.standings.contains(node)) lose(node, m, lost && m.status == Member::lost ? Member::lost : Member::lost_unread, true);
+            const auto boot = view.boots.find(node);
+            const bool booted = boot != view.boots.end() && m.boot && boot->second != m.boot && host_.version() >= wire::kRebootSince;
+            if (!view.standings.contains(node) || booted) lose(node, m, lost && m.status == Member::lost ? Member::lost : Member::lost_unread, true);
             else if (m.status == Member::active || m.status == Member::absent || m.status == Member::absent_unread) lose(node, m, Member::demoted, false);
         } else if (!lost) {
             // A machine that is up without its daemon goes on writing where it may; one that is out of sight must be given time.
@@ -1228,6 +1233,7 @@ void Log::pump() {
         bool stale_too = phase_ == Phase::detaching || sync_unsynced_ || !slot_->waiting();
         if (auto w = slot_->next_write(stale_too)) write_disk(Op::slot_write, w->offset, std::move(w->data));
     }
+    if (phase_ == Phase::writing && params_.has_disk && !former_ && !slot_ && ops_.empty() && !(log_failed_ && host_.now() < retry_at_)) start_slot();
     const bool slot_ready = params_.has_disk ? slot_ && slot_->clean() && !slot_->waiting() && ops_.empty() : has_state_;
     if (phase_ == Phase::writing && slot_ready && !in_the_way()) {
         if (former_ && format_) {

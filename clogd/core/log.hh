@@ -86,6 +86,7 @@ struct Settle {
     std::set<NodeId> processes;
     std::set<NodeId> machines;
     std::map<NodeId, proto::wire::LogStanding> standings;  // of this log
+    std::map<NodeId, uint64_t> boots;                      // of the processes' machines, where they say
     uint64_t applied = 0, chain = 0;                       // the authority's; nobody active: 0
     std::set<NodeId> authority;
     NodeId alone = 0;    // forms the state, or writes the last one
@@ -166,7 +167,21 @@ class Log {
         std::vector<Region> marks;  // of a MARK, or of a FLUSH that carries them
         bool committed = false;     // they were handed to the slot and wait for the disk
     };
-    enum class Op : uint8_t { none, read_own_header, read_own_slots, read_header, read_slots, keep_legs, format, slot_write, global_header, read_dead, fold_bits, fold_header };
+    enum class Op : uint8_t {
+        none,
+        read_own_header,
+        read_own_slots,
+        read_header,
+        read_slots,
+        keep_legs,
+        format,
+        read_slot,
+        slot_write,
+        global_header,
+        read_dead,
+        fold_bits,
+        fold_header
+    };
     enum class Verdict : uint8_t { yes, no, wait };
 
     // log.cc
@@ -216,6 +231,7 @@ class Log {
     void expect_frozen(LogState& s);
     void prepare_slots();
     void start_slot();
+    void slot_read(const ev::DiskDone& e);
     bool await_others(const std::set<NodeId>& writers);
     bool others_stopped();
     bool slots_fit(const proto::logdisk::GlobalHeader& h) const;
@@ -258,6 +274,8 @@ class Log {
     bool only_passed_are_left() const;
     void tell_unsynced();
     void record_lost();
+    bool lease_over(const MemberState& m) const;
+    RangeSet unheard() const;
     TimeMs write_lease_ms() const;
 
     // log_legs.cc

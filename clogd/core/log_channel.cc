@@ -65,6 +65,20 @@ void Log::regions(const ev::Regions& e) {
     }
 }
 
+// I4: whoever is in sight has no other half that would renew it.
+bool Log::lease_over(const MemberState& m) const {
+    const bool lost = m.status == Member::lost || m.status == Member::lost_unread;
+    return lost ? host_.has_stopped(leg_epoch_at_) : host_.now() >= leg_epoch_at_ + host_.longest_wait();
+}
+
+// Where a kernel may still read any leg: what a write that fails has left on one could be seen there, and then not any more.
+RangeSet Log::unheard() const {
+    if (host_.config().planted == Planted::failed_before_heard) return {};
+    for (const auto& [node, m] : state_.members)
+        if (m.status != Member::active && !lease_over(m)) return RangeSet(std::vector<Range>{{0, params_.regions()}});
+    return state_.unheard();
+}
+
 // A leg missed a write: recorded in the state and in this node's slot, and heard by every kernel, before this one may let the write end.
 void Log::record_lost() {
     const bool passing = my_leg_count_ > 0;  // its mirror lets go of the region; else a leg is lost until the table is replaced
@@ -73,8 +87,7 @@ void Log::record_lost() {
     fresh.remove(channel_.lost_told);
     // Where one leg alone is alive nothing can differ: that the others missed it is all there is to record.
     RangeSet recorded = channel_.lost.intersect(std::popcount(state_.legs.alive()) == 1 ? state_.raw_on_disk() : state_.raw);
-    // Where a kernel still reads any leg, what this write has left on one could be seen, and then not any more.
-    if (host_.config().planted != Planted::failed_before_heard) recorded.remove(state_.unheard());
+    recorded.remove(unheard());
     if (!recorded.empty() && (!slot_ || slot_->clean())) {
         channel_.lost.remove(recorded);
         channel_.lost_told.remove(recorded);

@@ -369,15 +369,25 @@ void Log::form_from_memory() {
     host_.send(uuid_, wire::Ready{});
 }
 
+// What this node's slot holds is not replaced before it is known: a crash meanwhile must forget none of it.
 void Log::start_slot() {
+    assert(self());
+    phase_ = Phase::writing;
+    read_disk(Op::read_slot, layout_.page_at(self()->slot, 0, 0), disk::kSlotBytes);
+}
+
+void Log::slot_read(const ev::DiskDone& e) {
+    if (!e.ok) {
+        disk_failed(fmt::format("log device {} cannot be read: {}", device_, e.error));
+        return;
+    }
     MemberState* me = self();
     assert(me);
     slot_ = std::make_unique<Slot>(disk::log_hash(uuid_), host_.config().self, layout_, me->slot, params_.regions());
-    phase_ = Phase::writing;
     if (!host_.halves()) apart_.clear();
     membership_changed();
     tell_slot();
-    slot_->start(state_.epoch, marks_.all(), everything_marked_);
+    slot_->start(state_.epoch, marks_.all(), everything_marked_, e.data);
 }
 
 }  // namespace clogd

@@ -520,7 +520,7 @@ bool Log::try_answer(Held& h) {
         case Request::set_region_sync: {
             // Answered when the loss is recorded, in the state and in this node's slot, and every kernel has heard of it.
             const auto r = static_cast<Region>(h.call.u64());
-            if (!state_.raw.contains(r) || state_.unheard().contains(r) || (slot_ && !slot_->clean())) return false;
+            if (!state_.raw.contains(r) || unheard().contains(r) || (slot_ && !slot_->clean())) return false;
             answer(h.call, 0);
             return true;
         }

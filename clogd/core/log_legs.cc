@@ -393,11 +393,7 @@ void Log::serve_legs() {
         my_legs_.count_at = now + kRepeatMs;
         host_.send(uuid_, wire::LegAck{me, 0, my_leg_count_, {}});
     }
-    // I4: a member that nobody can ask has stopped when its write lease has run out.
-    const auto lease_over = [&](const MemberState& m) {  // whoever is in sight has no other half that would renew it
-        const bool lost = m.status == Member::lost || m.status == Member::lost_unread;
-        return lost ? host_.has_stopped(leg_epoch_at_) : now >= leg_epoch_at_ + host_.longest_wait();
-    };
+    // A member that nobody can ask has stopped when its write lease has run out.
     if (!l.joining && state_.coordinator() == me && now >= my_legs_.speak_at)
         for (NodeId node : l.waiting)
             if (auto m = state_.members.find(node); m != state_.members.end() && m->second.status != Member::active && lease_over(m->second)) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "clogd/core/slot.hh"
 
+#include <algorithm>
 #include <cassert>
+#include <unordered_set>
 #include <utility>
 
 namespace clogd {
@@ -19,20 +21,60 @@ Slot::Slot(uint32_t log_hash, NodeId node, Layout layout, uint32_t slot, uint32_
     mark_pages_.back().free.erase(mark_pages_.back().free.begin());
 }
 
-void Slot::start(uint64_t epoch, const std::vector<Region>& marks, bool everything) {
+void Slot::start(uint64_t epoch, const std::vector<Region>& marks, bool everything, proto::ByteView before) {
     assert(!writing_);
+    const bool goes_on = go_on_with(before, epoch, marks);
     if (everything) {
         all_marked_ = true;
         mark_pages_.back().places.back() = Range{0, regions_};
+        everything_due_ = goes_on;
     }
     for (Region r : marks) add_mark(r);
+    pages_[kHeaderPage].dirty = true;  // written after the others, for it vouches for them
+    if (goes_on) return;
     while (place_pending()) {
         for (Region r : in_write_) marks_[r].place = Place::durable;  // they travel with the image
         in_write_.clear();
     }
     for (PageCtl& page : pages_) page = {epoch << 24, 0, false};
-    pages_[kHeaderPage].dirty = true;  // written after the image, for it vouches for it
+    pages_[kHeaderPage].dirty = true;
     image_due_ = true;
+}
+
+// Marks that are on the disk stay in their places; what is there and is not marked any more leaves it like any other mark.
+bool Slot::go_on_with(proto::ByteView before, uint64_t epoch, const std::vector<Region>& marks) {
+    if (before.size() != kSlotBytes || !read_slot(log_hash_, node_, before, regions_).trusted) return false;
+    std::array<Page, kPages> newest_of;
+    for (uint32_t p = 0; p < kPages; ++p) {
+        const PageId id{log_hash_, node_, static_cast<uint16_t>(p)};
+        const Page a = decode_page(id, before.subspan(size_t{p} * 2 * kPageBytes, kPageBytes));
+        const auto page = newest(a, decode_page(id, before.subspan((size_t{p} * 2 + 1) * kPageBytes, kPageBytes)));
+        if (!page || page->state != PageState::valid) return false;
+        newest_of[p] = *page;
+        pages_[p] = {std::max(epoch << 24, page->seq), a.state == PageState::valid && a.seq == page->seq, false};
+    }
+    const std::unordered_set<Region> wanted(marks.begin(), marks.end());
+    for (uint32_t k = 0; k < kMarkPages; ++k) {
+        MarkPage& page = mark_pages_[k];
+        std::vector<uint16_t> free;
+        proto::Reader r(newest_of[kFirstMarkPage + k].payload);
+        for (uint32_t i = 0; i < kRangesPerPage; ++i) {
+            Range range;
+            if (r.left() >= 8) r(range.start), r(range.count);
+            const bool last = k == kMarkPages - 1 && i == kRangesPerPage - 1;  // not for one mark
+            if (range.count == 1 && !last && wanted.contains(range.start) &&
+                marks_.try_emplace(range.start, Mark{Place::durable, static_cast<uint8_t>(k), static_cast<uint16_t>(i)}).second) {
+                page.places[i] = range;
+                continue;
+            }
+            if (range.count) pages_[kFirstMarkPage + k].dirty = true;
+            if (!last) free.push_back(static_cast<uint16_t>(i));
+        }
+        page.free.assign(free.rbegin(), free.rend());
+    }
+    pages_[kUnsyncedPage].dirty = newest_of[kUnsyncedPage].payload != torn_;
+    pages_[kRawPage].dirty = newest_of[kRawPage].payload != raw_;
+    return true;
 }
 
 void Slot::end_everything() {
@@ -90,7 +132,7 @@ void Slot::set_unsynced(const RangeSet& torn, const RangeSet& raw) {
     put(raw_, raw, kRawPage);
 }
 
-bool Slot::clean() const { return !writing_ && !image_due_ && !pages_[kHeaderPage].dirty && !pages_[kUnsyncedPage].dirty && !pages_[kRawPage].dirty; }
+bool Slot::clean() const { return !writing_ && !image_due_ && !everything_due_ && !pages_[kHeaderPage].dirty && !pages_[kUnsyncedPage].dirty && !pages_[kRawPage].dirty; }
 
 bool Slot::stale() const {
     for (uint32_t p = 0; p < kMarkPages; ++p)
@@ -156,6 +198,7 @@ std::optional<SlotWrite> Slot::next_write(bool stale_too) {
         ++writes_;
         return image;
     }
+    if (std::exchange(everything_due_, false)) return page_write(kFirstMarkPage + kMarkPages - 1, encode_ranges(mark_pages_.back().places));
     // In turn: marks that never stop coming must not keep the others from the disk.
     const bool others = pages_[kRawPage].dirty || pages_[kUnsyncedPage].dirty || pages_[kHeaderPage].dirty;
     if (!(others && marks_last_) && place_pending()) {
@@ -192,6 +235,7 @@ void Slot::written(bool ok) {
     }
     // Again, over the same copy: the other one is the last that is known to be good.
     ctl.dirty = true;
+    if (all_marked_ && writing_page_ == kFirstMarkPage + kMarkPages - 1) everything_due_ = true;
     if (writing_page_ == kHeaderPage && std::exchange(header_first_, false)) header_once_ = true;
     for (Region r : in_write_) {
         auto it = marks_.find(r);

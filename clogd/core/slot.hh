@@ -26,9 +26,10 @@ class Slot {
   public:
     Slot(uint32_t log_hash, NodeId node, proto::logdisk::Layout layout, uint32_t slot, uint32_t regions);
 
-    // Puts the slot in its first state; the first writes replace whatever the place held before.
+    // Puts the slot in its first state. before: what the place holds now. Where that is a whole slot of this node's its pages are gone on with, for
+    // each copy that is the newest of its page must stay until the other one is written; else all of it is replaced.
     // everything: what was marked before is not known, so all of it counts as marked.
-    void start(uint64_t epoch, const std::vector<Region>& marks, bool everything = false);
+    void start(uint64_t epoch, const std::vector<Region>& marks, bool everything = false, proto::ByteView before = {});
 
     void add_mark(Region r);   // becomes durable with a later write
     void drop_mark(Region r);  // leaves the disk with a later write; the caller has made the legs durable
@@ -65,6 +66,7 @@ class Slot {
 
     SlotWrite page_write(uint32_t page, proto::ByteView payload);
     bool place_pending();
+    bool go_on_with(proto::ByteView before, uint64_t epoch, const std::vector<Region>& marks);
 
     uint32_t log_hash_;
     NodeId node_;
@@ -84,7 +86,8 @@ class Slot {
     bool writing_ = false;
     bool marks_last_ = false;  // the last page that was written was one of marks
     bool image_due_ = false;
-    bool all_marked_ = false;  // the table was full: one entry covers everything until it empties
+    bool everything_due_ = false;  // the page that says so, before anything else
+    bool all_marked_ = false;      // the table was full: one entry covers everything until it empties
     uint64_t writes_ = 0;
 };
 

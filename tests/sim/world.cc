@@ -615,7 +615,7 @@ class World final : public KernelHost {
     }
     void hear(const Node& node, LogBox& box, const out::Tell& t) {
         if (!box.kernel) return;
-        if (opt_.trace && (t.type != CLOG_STATE || !t.ranges.empty())) trace(fmt::format("node {} kernel is told {}", node.id, in_words(t)));
+        if (opt_.trace) trace(fmt::format("node {} kernel is told {}", node.id, in_words(t)));
         box.kernel->tell(t);
     }
     // The channel keeps its order in both directions.
