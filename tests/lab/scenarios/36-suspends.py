@@ -21,7 +21,7 @@ WAYS = "--nolockfs", "--nolockfs --noflush"
 def in_a_loop(lab, mirror):
     one = lab.node(1)
     lab.fill("leg0")
-    one.throttle("leg1", MIB // 8)
+    one.throttle("leg1", int(MIB / 8 / SLOW))
     mirror.create()
     enough = one.keep_writing(mirror.path, span_mib=2)
     for number in range(2 if DEBUG_KERNEL else 4):
