@@ -350,7 +350,9 @@ void Cluster::settle() {
     compare_waits();
     losses_ = machine_losses_ = 0;
     uint8_t losses = 0;
+    std::map<NodeId, uint64_t> boots;
     for (const auto& [node, g] : greetings_) {
+        boots[node] = g.boot;
         losses = std::max(losses, g.losses);
         version_ = std::min(version_, g.version);
         for (const wire::LogStanding& s : g.logs) {
@@ -364,8 +366,7 @@ void Cluster::settle() {
             if (machines_.contains(node)) view.processes.insert(node);
         view.machines = machines_;
         view.losses = losses;
-        for (const auto& [node, g] : greetings_)
-            if (g.boot) view.boots[node] = g.boot;
+        view.boots = boots;
         view.standings = e.standings;
         // The largest group of active members that agree goes on; then the one that came furthest, then the lowest node.
         std::map<std::pair<uint64_t, uint64_t>, std::set<NodeId>> groups;

@@ -870,7 +870,7 @@ void Log::apply_settle(const Settle& view) {
         if (view.authority.contains(node) && m.status == Member::active) continue;
         if (view.processes.contains(node)) {
             const auto boot = view.boots.find(node);
-            const bool booted = boot != view.boots.end() && m.boot && boot->second != m.boot && host_.version() >= wire::kRebootSince;
+            const bool booted = boot != view.boots.end() && booted_between(m.boot, boot->second) && host_.version() >= wire::kRebootSince;
             if (!view.standings.contains(node) || booted) lose(node, m, lost && m.status == Member::lost ? Member::lost : Member::lost_unread, true);
             else if (m.status == Member::active || m.status == Member::absent || m.status == Member::absent_unread) lose(node, m, Member::demoted, false);
         } else if (!lost) {

@@ -86,7 +86,7 @@ struct Settle {
     std::set<NodeId> processes;
     std::set<NodeId> machines;
     std::map<NodeId, proto::wire::LogStanding> standings;  // of this log
-    std::map<NodeId, uint64_t> boots;                      // of the processes' machines, where they say
+    std::map<NodeId, uint64_t> boots;                      // of the processes' machines; 0: not known
     uint64_t applied = 0, chain = 0;                       // the authority's; nobody active: 0
     std::set<NodeId> authority;
     NodeId alone = 0;    // forms the state, or writes the last one

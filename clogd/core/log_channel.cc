@@ -87,7 +87,7 @@ void Log::record_lost() {
     fresh.remove(channel_.lost_told);
     // Where one leg alone is alive nothing can differ: that the others missed it is all there is to record.
     RangeSet recorded = channel_.lost.intersect(std::popcount(state_.legs.alive()) == 1 ? state_.raw_on_disk() : state_.raw);
-    recorded.remove(unheard());
+    if (!recorded.empty()) recorded.remove(unheard());
     if (!recorded.empty() && (!slot_ || slot_->clean())) {
         channel_.lost.remove(recorded);
         channel_.lost_told.remove(recorded);

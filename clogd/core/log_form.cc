@@ -188,7 +188,7 @@ void Log::form_from_disk(const Bytes& bytes) {
                 bool is_self = m.node == cfg.self;
                 bool present = !is_self && host_.node_in_view(m.node) && host_.node_lists_log(m.node, uuid_);
                 const uint64_t boot = is_self ? cfg.boot : host_.node_boot(m.node), wrote_in = wrote ? f->content.header.boot : 0;
-                const bool other_life = boot && wrote_in && boot != wrote_in;  // what it had marked is a dead kernel's
+                const bool other_life = booted_between(wrote_in, boot);  // what it had marked is a dead kernel's
                 present = present && !other_life;
                 bool absent = !is_self && !host_.node_in_view(m.node) && host_.node_in_ring(m.node);
                 if (wrote) {

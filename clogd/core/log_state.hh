@@ -72,6 +72,9 @@ struct LegState {
     bool degraded() const { return away || joining; }
 };
 
+// Two boots of a machine, as far as both are known (0: not known).
+inline bool booted_between(uint64_t before, uint64_t now) { return before && now && before != now; }
+
 struct Report {  // regions that became unsynced, and who has yet to say whether its kernel writes there
     RangeSet regions;
     std::set<NodeId> waiting;

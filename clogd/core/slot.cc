@@ -11,6 +11,22 @@ namespace clogd {
 using namespace proto::logdisk;
 using proto::kSectorBytes;
 
+namespace {
+constexpr uint32_t kEverythingPage = kFirstMarkPage + kMarkPages - 1;  // its last place is not for one mark
+
+struct Copies {
+    std::optional<Page> newest;
+    bool first = false;  // it is the first of the two
+};
+Copies copies_of(uint32_t page, uint32_t log_hash, NodeId node, proto::ByteView slot) {
+    const PageId id{log_hash, node, static_cast<uint16_t>(page)};
+    const Page a = decode_page(id, slot.subspan(size_t{page} * 2 * kPageBytes, kPageBytes));
+    Copies out{newest(a, decode_page(id, slot.subspan((size_t{page} * 2 + 1) * kPageBytes, kPageBytes))), false};
+    out.first = out.newest && a.state == PageState::valid && a.seq == out.newest->seq;
+    return out;
+}
+}  // namespace
+
 Slot::Slot(uint32_t log_hash, NodeId node, Layout layout, uint32_t slot, uint32_t regions) : log_hash_(log_hash), node_(node), layout_(layout), slot_(slot), regions_(regions) {
     assert(slot < layout.slots);
     for (MarkPage& page : mark_pages_) {
@@ -30,15 +46,15 @@ void Slot::start(uint64_t epoch, const std::vector<Region>& marks, bool everythi
         everything_due_ = goes_on;
     }
     for (Region r : marks) add_mark(r);
-    pages_[kHeaderPage].dirty = true;  // written after the others, for it vouches for them
-    if (goes_on) return;
-    while (place_pending()) {
-        for (Region r : in_write_) marks_[r].place = Place::durable;  // they travel with the image
-        in_write_.clear();
+    if (!goes_on) {
+        while (place_pending()) {
+            for (Region r : in_write_) marks_[r].place = Place::durable;  // they travel with the image
+            in_write_.clear();
+        }
+        for (PageCtl& page : pages_) page = {epoch << 24, 0, false};
+        image_due_ = true;
     }
-    for (PageCtl& page : pages_) page = {epoch << 24, 0, false};
-    pages_[kHeaderPage].dirty = true;
-    image_due_ = true;
+    pages_[kHeaderPage].dirty = true;  // written after the others, for it vouches for them
 }
 
 // Marks that are on the disk stay in their places; what is there and is not marked any more leaves it like any other mark.
@@ -46,12 +62,10 @@ bool Slot::go_on_with(proto::ByteView before, uint64_t epoch, const std::vector<
     if (before.size() != kSlotBytes || !read_slot(log_hash_, node_, before, regions_).trusted) return false;
     std::array<Page, kPages> newest_of;
     for (uint32_t p = 0; p < kPages; ++p) {
-        const PageId id{log_hash_, node_, static_cast<uint16_t>(p)};
-        const Page a = decode_page(id, before.subspan(size_t{p} * 2 * kPageBytes, kPageBytes));
-        const auto page = newest(a, decode_page(id, before.subspan((size_t{p} * 2 + 1) * kPageBytes, kPageBytes)));
-        if (!page || page->state != PageState::valid) return false;
-        newest_of[p] = *page;
-        pages_[p] = {std::max(epoch << 24, page->seq), a.state == PageState::valid && a.seq == page->seq, false};
+        const Copies copies = copies_of(p, log_hash_, node_, before);
+        if (!copies.newest || copies.newest->state != PageState::valid) return false;
+        newest_of[p] = *copies.newest;
+        pages_[p] = {std::max(epoch << 24, copies.newest->seq), copies.first, false};
     }
     const std::unordered_set<Region> wanted(marks.begin(), marks.end());
     for (uint32_t k = 0; k < kMarkPages; ++k) {
@@ -81,7 +95,7 @@ void Slot::end_everything() {
     if (!all_marked_ || !marks_.empty()) return;
     all_marked_ = false;
     mark_pages_.back().places.back() = Range{0, 0};
-    pages_[kFirstMarkPage + kMarkPages - 1].dirty = true;
+    pages_[kEverythingPage].dirty = true;
 }
 
 bool Slot::durable(Region r) const {
@@ -198,7 +212,7 @@ std::optional<SlotWrite> Slot::next_write(bool stale_too) {
         ++writes_;
         return image;
     }
-    if (std::exchange(everything_due_, false)) return page_write(kFirstMarkPage + kMarkPages - 1, encode_ranges(mark_pages_.back().places));
+    if (std::exchange(everything_due_, false)) return page_write(kEverythingPage, encode_ranges(mark_pages_.back().places));
     // In turn: marks that never stop coming must not keep the others from the disk.
     const bool others = pages_[kRawPage].dirty || pages_[kUnsyncedPage].dirty || pages_[kHeaderPage].dirty;
     if (!(others && marks_last_) && place_pending()) {
@@ -235,7 +249,7 @@ void Slot::written(bool ok) {
     }
     // Again, over the same copy: the other one is the last that is known to be good.
     ctl.dirty = true;
-    if (all_marked_ && writing_page_ == kFirstMarkPage + kMarkPages - 1) everything_due_ = true;
+    if (all_marked_ && writing_page_ == kEverythingPage) everything_due_ = true;
     if (writing_page_ == kHeaderPage && std::exchange(header_first_, false)) header_once_ = true;
     for (Region r : in_write_) {
         auto it = marks_.find(r);
@@ -262,10 +276,7 @@ SlotContent read_slot(uint32_t log_hash, NodeId node, proto::ByteView bytes, uin
         if (page.state == PageState::valid && r.ok() && header.legs.epoch >= out.legs.epoch) out.legs = header.legs;
     }
     std::array<std::optional<Page>, kPages> pages;
-    for (uint32_t p = 0; p < kPages; ++p) {
-        PageId id{log_hash, node, static_cast<uint16_t>(p)};
-        pages[p] = newest(decode_page(id, bytes.subspan(size_t{p} * 2 * kPageBytes, kPageBytes)), decode_page(id, bytes.subspan((size_t{p} * 2 + 1) * kPageBytes, kPageBytes)));
-    }
+    for (uint32_t p = 0; p < kPages; ++p) pages[p] = copies_of(p, log_hash, node, bytes).newest;
     if (!pages[kHeaderPage]) return out;
     if (pages[kHeaderPage]->state == PageState::zero) {  // the header is written last: without it the rest says nothing
         out.trusted = true;

@@ -21,8 +21,8 @@ struct ControlPeer {
     pid_t pid = 0;
     uid_t uid = 0;
     std::string program;  // as the kernel calls it
+    bool ended = false;   // all that is left of it is a thread that waits in the kernel
     bool trusted() const { return uid == 0 || uid == ::geteuid(); }
-    bool ended = false;  // all that is left of it is a thread that waits in the kernel
     bool is_clogd() const { return trusted() && program == "clogd" && !ended; }
     std::string text() const { return fmt::format("process {} ({}{}) of user {}", pid, program, ended ? ", which has ended but for a thread that waits in the kernel" : "", uid); }
 };

@@ -1377,11 +1377,7 @@ class World final : public KernelHost {
         done_ = true;
     }
 
-    std::string describe(const RangeSet& set) {
-        std::string out;
-        for (const Range& r : set.ranges(8)) out += fmt::format(" {}+{}", r.start, r.count);
-        return out.empty() ? " none" : out;
-    }
+    std::string describe(const RangeSet& set) { return " " + in_words(set.ranges()); }
     void describe_all() {
         for (auto& [id, node] : nodes_) {
             if (!node->daemon) continue;

@@ -29,6 +29,15 @@ struct Pair : Group {
 // Node 1 alone, as if its machine had been started after the other was lost; what `disk` holds is there.
 struct Survivor : Group {
     explicit Survivor(const Bytes& from, bool half_is_enough = true) : Group(1, {}, {}, {}, half_is_enough) { disk = from; }
+    void opens_when_second_is_fenced(const char* ctr) {
+        create(1, ctr);
+        pass(kLong);
+        EXPECT_EQ(log(1).phase(), Phase::forming);
+        EXPECT_TRUE(log(1).waits_for().contains(2));
+        step(1, ev::FencedNode{2});
+        pass(2000);
+        EXPECT_EQ(log(1).phase(), Phase::active);
+    }
 };
 }  // namespace
 
@@ -95,14 +104,8 @@ TEST(Halves, AStateIsNotFormedWhileANodeThatTheLogNamesIsOutOfSight) {
     g.ask(2, Request::mark_region, Solo::u64({5}));
     g.pass(200);
     Survivor s(g.disk);
-    s.create(1, kDisk);
-    s.pass(kLong);
-    EXPECT_EQ(s.log(1).phase(), Phase::forming);
-    EXPECT_TRUE(s.log(1).waits_for().contains(2));
+    s.opens_when_second_is_fenced(kDisk);
     EXPECT_TRUE(s.node(1).noted("clogctl fenced 2"));
-    s.step(1, ev::FencedNode{2});
-    s.pass(2000);
-    EXPECT_EQ(s.log(1).phase(), Phase::active);
     ASSERT_FALSE(s.node(1).copies.empty());
     EXPECT_TRUE(RangeSet(s.node(1).copies.front().ranges).contains(5));
 }
@@ -120,13 +123,7 @@ TEST(Halves, WhoHasLeftTheLogIsNotWaitedFor) {
 
 TEST(Halves, WithoutALogThatTellsEveryNodeOfTheClusterIsWaitedFor) {
     Survivor s(Bytes(1 << 20));
-    s.create(1, kCore);
-    s.pass(kLong);
-    EXPECT_EQ(s.log(1).phase(), Phase::forming);
-    EXPECT_TRUE(s.log(1).waits_for().contains(2));
-    s.step(1, ev::FencedNode{2});
-    s.pass(2000);
-    EXPECT_EQ(s.log(1).phase(), Phase::active);
+    s.opens_when_second_is_fenced(kCore);
 }
 
 TEST(Halves, SoItIsIfTheLogIsDamaged) {
@@ -147,13 +144,7 @@ TEST(Halves, ALogThatNobodyUsesWaitsForEveryNodeOfTheCluster) {
     for (NodeId n : {1u, 2u}) g.ask(n, Request::postsuspend), g.pass(1000);
     for (const Bytes& disk : {g.disk, Bytes(1 << 20)}) {
         Survivor s(disk);
-        s.create(1, kDisk);
-        s.pass(kLong);
-        EXPECT_EQ(s.log(1).phase(), Phase::forming);
-        EXPECT_TRUE(s.log(1).waits_for().contains(2));
-        s.step(1, ev::FencedNode{2});
-        s.pass(2000);
-        EXPECT_EQ(s.log(1).phase(), Phase::active);
+        s.opens_when_second_is_fenced(kDisk);
     }
 }
 
